@@ -1,0 +1,70 @@
+//! DeliveryRequest and DeliveryReport: one attempt at one item, asked and answered.
+
+use std::sync::Arc;
+
+use crate::{Content, Deferral, FailureClass, Item, MessageInfo, Receipt, Recipient, RecipientOutcome, Response};
+
+/// What a connection is asked to deliver.
+#[derive(Clone, Debug)]
+pub struct DeliveryRequest {
+    /// The message.
+    pub message: Arc<MessageInfo>,
+    /// The item; only its queued recipients are to be delivered.
+    pub item: Arc<Item>,
+    /// The message's bytes.
+    pub content: Content,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+}
+
+impl DeliveryRequest {
+    /// The recipients to deliver to.
+    pub fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        self.item.queued()
+    }
+
+    /// A key that is the same for every attempt at this recipient and never shared by two recipients.
+    #[must_use]
+    pub fn idempotency_key(&self, recipient: &Recipient) -> String {
+        format!("{}-{}", self.item.id, recipient.index)
+    }
+}
+
+/// What came of it. A recipient without an outcome is deferred by the settlement.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryReport {
+    /// At most one outcome for each recipient; the first counts.
+    pub outcomes: Vec<RecipientOutcome>,
+    /// Receipts for earlier items that came in on the way.
+    pub receipts: Vec<Receipt>,
+    /// An answer about the whole queue.
+    pub refusal: Option<Refusal>,
+    /// What befell the attempt as a whole (a trap, a missed deadline): the reason for recipients without an outcome.
+    pub fault: Option<Deferral>,
+    /// Whether the fault was a trap of the agent; counts towards poison.
+    pub trapped: bool,
+    /// The connection cannot be used again.
+    pub broken: bool,
+}
+
+impl DeliveryReport {
+    /// A report in which everything that has no outcome is deferred for this reason, over a connection that is gone.
+    #[must_use]
+    pub fn broken(fault: Deferral) -> Self {
+        Self { fault: Some(fault), broken: true, ..Self::default() }
+    }
+}
+
+/// An agent's answer about a whole queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The queue is tried again later.
+    DeferQueue(Deferral),
+    /// The queue should fail; the host suspends it and raises an alarm unless the connector allows failing.
+    FailQueue {
+        /// A permanent response (5xx).
+        response: Response,
+        /// Why.
+        class: FailureClass,
+    },
+}

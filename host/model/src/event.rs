@@ -1,0 +1,127 @@
+//! TrackingEvent: one thing that happened to a message, for tracking, the audit and the log.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ItemId, MessageId};
+
+/// What happened. The words are those of Exchange's message tracking where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// A message was accepted at a door (RECEIVE).
+    Receive,
+    /// We made a message, a DSN (DSN).
+    Generate,
+    /// Recipients arrived.
+    Deliver,
+    /// Recipients went on into a world that does not report back.
+    Relay,
+    /// Recipients became several.
+    Expand,
+    /// The far end took it and will report.
+    Accept,
+    /// Recipients will be tried again (DEFER).
+    Defer,
+    /// Recipients will not arrive (FAIL).
+    Fail,
+    /// Recipients could not be delivered in time.
+    Expire,
+    /// An operator removed recipients.
+    Remove,
+    /// The far end's word never came.
+    Unknown,
+    /// A gateway took a drop file.
+    Taken,
+    /// A receipt that changed nothing: repeated, contradictory or foreign.
+    Receipt,
+    /// An item went into the poison queue.
+    Poison,
+    /// Items went to another queue.
+    Redirect,
+    /// An operator suspended, resumed or retried something.
+    Operate,
+}
+
+impl EventKind {
+    /// The word for it, in lower case.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Receive => "receive",
+            Self::Generate => "generate",
+            Self::Deliver => "deliver",
+            Self::Relay => "relay",
+            Self::Expand => "expand",
+            Self::Accept => "accept",
+            Self::Defer => "defer",
+            Self::Fail => "fail",
+            Self::Expire => "expire",
+            Self::Remove => "remove",
+            Self::Unknown => "unknown",
+            Self::Taken => "taken",
+            Self::Receipt => "receipt",
+            Self::Poison => "poison",
+            Self::Redirect => "redirect",
+            Self::Operate => "operate",
+        }
+    }
+}
+
+/// A recipient within an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecipient {
+    /// Its index in the envelope.
+    #[serde(rename = "i")]
+    pub index: u32,
+    /// Its address, as people are shown it.
+    #[serde(rename = "a")]
+    pub address: String,
+    /// The response, written out.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<String>,
+}
+
+/// One thing that happened to one message or item, for one or more recipients alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackingEvent {
+    /// When.
+    #[serde(rename = "t")]
+    pub time: Timestamp,
+    /// What.
+    #[serde(rename = "k")]
+    pub kind: EventKind,
+    /// The message.
+    #[serde(rename = "m")]
+    pub message: MessageId,
+    /// The item, when it is about one.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<ItemId>,
+    /// The connector: the receive connector for [`EventKind::Receive`], else the one it is for.
+    #[serde(rename = "c")]
+    pub connector: String,
+    /// The destination behind the connector.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// The reverse-path.
+    #[serde(rename = "s")]
+    pub sender: String,
+    /// Whom it is about.
+    #[serde(rename = "p")]
+    pub recipients: Vec<EventRecipient>,
+    /// The Message-ID header field; on receive and generate.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub internet_message_id: Option<String>,
+    /// The subject; on receive and generate.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Bytes of the content; on receive and generate.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The attempt that this came of.
+    #[serde(rename = "n2", default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Remote id, details, the far end's label, the reason of an operator.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<(String, String)>,
+}

@@ -1,0 +1,17 @@
+//! The durable queue: messages, items, settlements, outbox, receipts, counters and events.
+//!
+//! [`Store`] is what the host knows; [`sqlite::SqliteStore`] is the embedded default. Leases and what is
+//! due live in memory, in the [`QueueIndex`] that every backend keeps up to date with its commits.
+
+mod commit;
+pub mod conformance;
+mod index;
+pub mod sqlite;
+mod store;
+
+pub use commit::{Commit, Read};
+pub use index::{HopView, Lease, QueueIndex};
+pub use store::{
+    Counters, CountersChange, Loaded, LoadedMessage, NewReceipt, Put, PutDone, QueueSetting, Settle, SettleDone, Store,
+    StoreError, StoreHealth, StoredReceipt,
+};
