@@ -22,11 +22,7 @@ impl AddressType {
         let fits = !text.is_empty()
             && text.len() <= Self::MAX_LENGTH
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if fits {
-            Ok(Self(text.to_ascii_uppercase()))
-        } else {
-            Err(AddressError::Type(text.to_owned()))
-        }
+        if fits { Ok(Self(text.to_ascii_uppercase())) } else { Err(AddressError::Type(text.to_owned())) }
     }
 
     /// The type of ordinary mail addresses.
@@ -85,7 +81,8 @@ impl TypedAddress {
             return Err(AddressError::Control);
         }
         let address = if kind.is_smtp() {
-            let (local, domain) = address.rsplit_once('@').ok_or_else(|| AddressError::NoDomain(address.to_owned()))?;
+            let (local, domain) =
+                address.rsplit_once('@').ok_or_else(|| AddressError::NoDomain(address.to_owned()))?;
             if local.is_empty() || domain.is_empty() {
                 return Err(AddressError::NoDomain(address.to_owned()));
             }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Content, Deferral, FailureClass, Item, MessageInfo, Receipt, Recipient, RecipientOutcome, Response};
+use crate::{
+    Content, Deferral, FailureClass, Item, MessageInfo, Receipt, Recipient, RecipientOutcome, Response,
+};
 
 /// What a connection is asked to deliver.
 #[derive(Clone, Debug)]

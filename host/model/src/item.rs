@@ -185,7 +185,8 @@ impl Item {
             RecipientState::Pending { expires_at, .. } => Some(*expires_at),
             _ => None,
         });
-        let attempt = (self.state == ItemState::Active && self.queued().next().is_some()).then_some(self.next_attempt);
+        let attempt =
+            (self.state == ItemState::Active && self.queued().next().is_some()).then_some(self.next_attempt);
         pending.chain(attempt).min()
     }
 }

@@ -71,7 +71,11 @@ impl Deferral {
     /// A deferral without a wish.
     #[must_use]
     pub fn new(code: u16, status: (u8, u16, u16), text: &str, class: &str) -> Self {
-        Self { response: Response::new(code, status, text), class: FailureClass::new(class), retry_after: None }
+        Self {
+            response: Response::new(code, status, text),
+            class: FailureClass::new(class),
+            retry_after: None,
+        }
     }
 }
 
