@@ -1,1 +1,5 @@
-fn main() {}
+//! The `postern` program.
+
+fn main() -> std::process::ExitCode {
+    postern::cli::main()
+}

@@ -1,1 +1,40 @@
-//! Stub.
+//! Delivery agents: sandboxed WebAssembly components that hand messages to the non-SMTP world.
+//!
+//! A [`Runtime`] loads components that export the `agent` interface of `postern:delivery-agent`, gives each what its
+//! connector's [`Grants`] and [`Limits`] allow and nothing else, and turns every trap and overrun into a deferral with a
+//! reason. Only this crate knows the WebAssembly engine.
+//!
+//! One task owns one [`AgentConnection`] and awaits its calls inline, on the runtime's own threads ([`Runtime::handle`]),
+//! so a guest that loops takes turns with the others and never delays the host's I/O.
+
+mod agent;
+mod bindings;
+mod cache;
+mod connection;
+mod engine;
+mod fault;
+mod grants;
+mod host;
+mod http;
+mod instance;
+mod item;
+mod limits;
+mod log;
+mod memory;
+mod outcome;
+mod precompiled;
+mod runtime;
+mod secret;
+mod state;
+mod stats;
+mod ungranted;
+mod views;
+mod wasi;
+
+pub use agent::{Agent, AgentSpec, Description, Interfaces, LoadError};
+pub use connection::AgentConnection;
+pub use grants::{GrantError, Grants, HttpGrant};
+pub use limits::Limits;
+pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
+pub use secret::Secret;
+pub use stats::AgentStats;

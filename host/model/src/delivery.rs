@@ -39,6 +39,8 @@ pub struct DeliveryReport {
     pub outcomes: Vec<RecipientOutcome>,
     /// Receipts for earlier items that came in on the way.
     pub receipts: Vec<Receipt>,
+    /// Receipts that decide nothing and are only watched for (a drop file that counts as relayed when published).
+    pub watched: Vec<String>,
     /// An answer about the whole queue.
     pub refusal: Option<Refusal>,
     /// What befell the attempt as a whole (a trap, a missed deadline): the reason for recipients without an outcome.

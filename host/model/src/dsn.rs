@@ -64,8 +64,11 @@ pub struct DsnRequest {
     /// The message it is about.
     pub message: MessageInfo,
     /// The header block of the message, at most 64 KiB, kept because the content may be gone when the DSN is built.
-    #[serde(default)]
+    #[serde(default, with = "crate::text::bytes_as_text")]
     pub headers: Vec<u8>,
+    /// The whole message, when RET=FULL asks for it and it is small enough.
+    #[serde(default, with = "crate::text::optional_bytes_as_text", skip_serializing_if = "Option::is_none")]
+    pub content: Option<Vec<u8>>,
     /// Whom it is about. Never empty.
     pub recipients: Vec<DsnRecipient>,
     /// When it became due.

@@ -145,6 +145,9 @@ pub struct Item {
     /// Attempts that ended in a trap of the agent.
     #[serde(default)]
     pub traps: u32,
+    /// How often it was settled, by attempts, receipts and operators; makes the keys of DSNs unique.
+    #[serde(default)]
+    pub settlements: u32,
     /// When it came into its queue.
     pub enqueued_at: Timestamp,
     /// When it is tried next. Has no meaning when no recipient is queued.
@@ -175,6 +178,13 @@ impl Item {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.recipients.iter().all(|r| matches!(r.state, RecipientState::Final { .. }))
+    }
+
+    /// When time alone decides something for its queued recipients: expiry, or a delay DSN.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.queued().next()?;
+        self.expires_at.into_iter().chain(self.delay_dsn_at).min()
     }
 
     /// When the queue must next look at it by itself: the next attempt when it is active and something is queued,

@@ -164,6 +164,9 @@ pub struct RecipientOutcome {
     /// Pages, segments, cost: for DSNs and tracking.
     #[serde(default)]
     pub details: Vec<(String, String)>,
+    /// The far end took over the duty to report success: it was told what the sender asked for (RFC 3461 5.2.2).
+    #[serde(default)]
+    pub reports_itself: bool,
 }
 
 impl RecipientOutcome {
@@ -175,7 +178,7 @@ impl RecipientOutcome {
     /// An outcome and nothing more.
     #[must_use]
     pub fn new(recipient: u32, outcome: Outcome) -> Self {
-        Self { recipient, outcome, remote_id: None, details: Vec::new() }
+        Self { recipient, outcome, remote_id: None, details: Vec::new(), reports_itself: false }
     }
 
     /// The same with every foreign text on one line and bounded.

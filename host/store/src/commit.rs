@@ -25,6 +25,14 @@ impl<T> Commit<T> {
         (sender, Self(receiver))
     }
 
+    /// A commit that is answered already.
+    pub(crate) fn ready(answer: Result<T, StoreError>) -> Self {
+        let (sender, commit) = Self::pair();
+        // The receiving end is in `commit`, so sending cannot fail.
+        let _ = sender.send(answer);
+        commit
+    }
+
     /// Waits on a thread that is not part of an async runtime.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ pub mod sqlite;
 mod store;
 
 pub use commit::{Commit, Read};
-pub use index::{HopView, Lease, QueueIndex};
+pub use index::{HopView, ItemView, Lease, QueueIndex, ReadyFeed};
 pub use store::{
-    Counters, CountersChange, Loaded, LoadedMessage, NewReceipt, Put, PutDone, QueueSetting, Settle, SettleDone, Store,
-    StoreError, StoreHealth, StoredReceipt,
+    Counters, CountersChange, Loaded, LoadedMessage, NewReceipt, Put, PutDone, QueueSetting, Settle,
+    SettleDone, Store, StoreError, StoreHealth, StoredReceipt,
 };

@@ -125,7 +125,11 @@ impl Settle {
     /// A settlement that only replaces the item.
     #[must_use]
     pub fn replace(item: Item) -> Self {
-        Self { item: item.id, after: Some(item), ..Self::gone_silently(ItemId { message: MessageId::from_bytes([0; 16]), ordinal: 0 }) }
+        Self {
+            item: item.id,
+            after: Some(item),
+            ..Self::gone_silently(ItemId { message: MessageId::from_bytes([0; 16]), ordinal: 0 })
+        }
     }
 
     /// A settlement that removes the item and says nothing else; a base to fill in.
@@ -263,7 +267,9 @@ pub enum StoreError {
     #[error("the store is closed")]
     Closed,
     /// Another process has the data directory.
-    #[error("the data directory {directory} is in use by another postern host (pid {pid}); stop it first, or give this one a directory of its own")]
+    #[error(
+        "the data directory {directory} is in use by another postern host (pid {pid}); stop it first, or give this one a directory of its own"
+    )]
     Locked {
         /// The directory.
         directory: String,
@@ -271,7 +277,9 @@ pub enum StoreError {
         pid: String,
     },
     /// The store was written by a newer version.
-    #[error("the store has format version {found}, and this postern knows {known}: use the version that wrote it, or a newer one")]
+    #[error(
+        "the store has format version {found}, and this postern knows {known}: use the version that wrote it, or a newer one"
+    )]
     Version {
         /// What it is.
         found: u32,

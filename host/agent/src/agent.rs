@@ -1,0 +1,457 @@
+//! Agent: one loaded delivery agent, as one connector uses it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use postern_model::text::one_line;
+use postern_model::{Deferral, NextHop, Receipt, Refusal};
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use crate::bindings::{exported, imported};
+use crate::connection::AgentConnection;
+use crate::fault::{self, Fault, FaultKind, Phase};
+use crate::http::{HttpClient, HttpPolicy};
+use crate::instance::{Instance, Prepared};
+use crate::outcome;
+use crate::runtime::Runtime;
+use crate::state::Shared;
+use crate::stats::{AgentStats, Stats};
+use crate::{Grants, Limits, Secret};
+
+/// The package whose `agent` interface makes a component a delivery agent.
+const PACKAGE: &str = "postern:delivery-agent/";
+/// The longest name, version, protocol or media type in a description, in bytes.
+const MAX_DESCRIPTION: usize = 128;
+/// Media types in a description.
+const MAX_ACCEPTS: usize = 100;
+/// The longest label of a far end, in bytes.
+const MAX_LABEL: usize = 256;
+
+/// What to load, and what it may do.
+#[derive(Clone, Debug)]
+pub struct AgentSpec {
+    /// The component file.
+    pub component: PathBuf,
+    /// The connector's name, for logs and for the agent.
+    pub connector: String,
+    /// The connector's settings, which the agent reads as JSON.
+    pub settings: serde_json::Value,
+    /// What it may do beside handling its message.
+    pub grants: Grants,
+    /// What it may use.
+    pub limits: Limits,
+    /// The host's secrets; the agent gets those that are granted.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The protocol that the connector demands (Exchange: `DeliveryProtocol`); the agent's must match. `None`: any.
+    pub delivery_protocol: Option<String>,
+}
+
+impl AgentSpec {
+    /// An agent without settings, grants or secrets, under the default limits.
+    #[must_use]
+    pub fn new(component: impl Into<PathBuf>, connector: &str) -> Self {
+        Self {
+            component: component.into(),
+            connector: connector.to_owned(),
+            settings: serde_json::Value::Object(serde_json::Map::new()),
+            grants: Grants::default(),
+            limits: Limits::default(),
+            secrets: BTreeMap::new(),
+            delivery_protocol: None,
+        }
+    }
+}
+
+/// What an agent says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The protocol that it speaks to the far end.
+    pub protocol: String,
+    /// Media types that it can deliver; empty: anything.
+    pub accepts: Vec<String>,
+    /// The largest message that it can deliver, in bytes.
+    pub max_size: Option<u32>,
+}
+
+/// The optional interfaces of the contract that a component exports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub struct Interfaces {
+    /// Several items at once.
+    pub batch: bool,
+    /// Ticks on an idle connection.
+    pub session: bool,
+    /// Asked about receipts.
+    pub receipts: bool,
+    /// Call-backs of a provider.
+    pub callback: bool,
+    /// Asked after a crash.
+    pub probe: bool,
+}
+
+/// Why an agent cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is larger than [`Limits::component_bytes`].
+    #[error("{}: {size} bytes is more than component_bytes = {max}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// It is no component, or needs what the engine does not offer.
+    #[error("{} is no component that this host can run: {error}", path.display())]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// What the compiler said.
+        error: String,
+    },
+    /// It imports what this host does not offer.
+    #[error("{} imports what this host does not offer: {}{error}", path.display(), list(unknown))]
+    Imports {
+        /// The file.
+        path: PathBuf,
+        /// Interfaces of packages that are unknown; empty when the types of a known one differ.
+        unknown: Vec<String>,
+        /// What the linker said.
+        error: String,
+    },
+    /// It does not export the `agent` interface of a contract that this host serves.
+    #[error("{} is no delivery agent: it does not export {PACKAGE}agent@0.1.0 ({error}); it exports: {}", path.display(), exports.join(", "))]
+    NotAnAgent {
+        /// The file.
+        path: PathBuf,
+        /// What it exports.
+        exports: Vec<String>,
+        /// What is wrong.
+        error: String,
+    },
+    /// A limit is above what the runtime was made for.
+    #[error("the limit {name} = {value} is above this host's ceiling of {ceiling}")]
+    Limit {
+        /// The limit.
+        name: &'static str,
+        /// What was asked for.
+        value: usize,
+        /// The most that there is.
+        ceiling: usize,
+    },
+    /// A granted secret does not exist.
+    #[error("the secret {0:?} is granted but not defined")]
+    Secret(String),
+    /// The system's certificates cannot be read.
+    #[error("the system's trusted certificates cannot be read: {0}")]
+    Certificates(std::io::Error),
+    /// It could not describe itself.
+    #[error("{0}")]
+    Describe(String),
+    /// It speaks another protocol than the connector demands.
+    #[error("the agent speaks {speaks:?}, the connector demands delivery_protocol = {wanted:?}")]
+    Protocol {
+        /// What the agent says.
+        speaks: String,
+        /// What the connector says.
+        wanted: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) }
+}
+
+/// A loaded agent. Cheap to clone.
+#[derive(Clone)]
+pub struct Agent(Arc<Inner>);
+
+struct Inner {
+    runtime: Runtime,
+    prepared: Prepared,
+    shared: Arc<Shared>,
+    description: Description,
+    digest: String,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    interfaces: Interfaces,
+    protocol: String,
+}
+
+impl Agent {
+    pub(crate) fn load(runtime: &Runtime, spec: AgentSpec) -> Result<Self, LoadError> {
+        check_ceilings(runtime, &spec.limits)?;
+        let path = spec.component.clone();
+        let wasm = read(&path, spec.limits.component_bytes)?;
+        let digest: String = Sha256::digest(&wasm).iter().map(|byte| format!("{byte:02x}")).collect();
+        let component = runtime.cache().component(runtime.engine(), &wasm, &digest).map_err(|error| {
+            LoadError::Compile { path: path.clone(), error: one_line(&format!("{error:#}"), 500) }
+        })?;
+        drop(wasm);
+        let (imports, exports) = names(runtime, &component);
+        let (prepared, interfaces) = prepare(runtime, &component, &path, &imports, &exports)?;
+        let wanted = spec.delivery_protocol.clone();
+        let shared = share(runtime, spec)?;
+        let description = runtime.handle().block_on(describe(runtime, &prepared, &shared))?;
+        if let Some(wanted) = &wanted
+            && !wanted.eq_ignore_ascii_case(&description.protocol)
+        {
+            return Err(LoadError::Protocol { speaks: description.protocol, wanted: wanted.clone() });
+        }
+        let protocol = wanted.unwrap_or_else(|| description.protocol.clone());
+        let runtime = runtime.clone();
+        Ok(Self(Arc::new(Inner {
+            runtime,
+            prepared,
+            shared,
+            description,
+            digest,
+            imports,
+            exports,
+            interfaces,
+            protocol,
+        })))
+    }
+
+    /// What the agent says about itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.0.description
+    }
+
+    /// SHA-256 of the component, in lower-case hex.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// The interfaces that the component imports.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+
+    /// What the component exports.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.0.exports
+    }
+
+    /// The optional interfaces that it implements.
+    #[must_use]
+    pub fn interfaces(&self) -> Interfaces {
+        self.0.interfaces
+    }
+
+    /// Whether it can be asked about receipts.
+    #[must_use]
+    pub fn has_receipts(&self) -> bool {
+        self.0.interfaces.receipts
+    }
+
+    /// What it has done since it was loaded.
+    #[must_use]
+    pub fn stats(&self) -> AgentStats {
+        self.0.shared.stats.snapshot()
+    }
+
+    /// Makes an instance and opens a connection to a destination. Must run on [`Runtime::handle`].
+    ///
+    /// # Errors
+    /// The agent's own answer about the queue; or, when it trapped, overran a limit or no instance came free in time, a
+    /// deferral of the queue that says so.
+    pub async fn open(&self, hop: &NextHop) -> Result<AgentConnection, Refusal> {
+        let mut instance = self.instance().await.map_err(|fault| Refusal::DeferQueue(fault.deferral()))?;
+        let hop = imported::types::NextHop {
+            connector: hop.connector.to_string(),
+            protocol: self.0.protocol.clone(),
+            destination: hop.destination.to_string(),
+        };
+        let limit = self.limits().deadline;
+        let deadline = instance.begin(limit);
+        let called =
+            tokio::time::timeout_at(deadline, instance.agent.call_open_connection(&mut instance.store, &hop))
+                .await;
+        match instance.end(Phase::Open, limit, called) {
+            Ok(Ok(label)) => {
+                let label = one_line(&label, MAX_LABEL);
+                Ok(AgentConnection::new(self.0.shared.clone(), instance, label))
+            }
+            Ok(Err(refusal)) => Err(outcome::refusal(refusal)),
+            Err(fault) => Err(Refusal::DeferQueue(fault.deferral())),
+        }
+    }
+
+    /// Asks about receipts that are still pending, in a fresh instance without an open connection. Must run on
+    /// [`Runtime::handle`]. An agent without the `receipts` interface has none.
+    ///
+    /// # Errors
+    /// The agent's own error, a trap or an overrun, as a deferral: nothing is known, ask again later.
+    pub async fn poll_receipts(&self, ids: &[String]) -> Result<Vec<Receipt>, Deferral> {
+        if !self.has_receipts() {
+            return Ok(Vec::new());
+        }
+        let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
+        let Some(receipts) = instance.receipts.clone() else { return Ok(Vec::new()) };
+        let limit = self.limits().deadline;
+        let deadline = instance.begin(limit);
+        let called = tokio::time::timeout_at(deadline, receipts.call_poll(&mut instance.store, ids)).await;
+        match instance.end(Phase::PollReceipts, limit, called) {
+            Ok(Ok(said)) => Ok(outcome::receipts(said, self.limits(), &instance.store.data().log)),
+            Ok(Err(text)) => Err(fault::told(Phase::PollReceipts, &text)),
+            Err(fault) => Err(fault.deferral()),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.shared.limits
+    }
+
+    async fn instance(&self) -> Result<Instance, Fault> {
+        start(&self.0.runtime, &self.0.prepared, &self.0.shared, self.limits().deadline).await
+    }
+}
+
+async fn start(
+    runtime: &Runtime,
+    prepared: &Prepared,
+    shared: &Arc<Shared>,
+    limit: std::time::Duration,
+) -> Result<Instance, Fault> {
+    let Some(slot) = runtime.slot(shared.limits.slot_wait).await else {
+        shared.stats.fault(FaultKind::NoSlot);
+        return Err(Fault::no_slot(&shared.limits, runtime.config().max_instances));
+    };
+    Instance::start(runtime.engine(), prepared, shared, slot, limit).await
+}
+
+async fn describe(
+    runtime: &Runtime,
+    prepared: &Prepared,
+    shared: &Arc<Shared>,
+) -> Result<Description, LoadError> {
+    let failed = |fault: Fault| LoadError::Describe(fault.to_string());
+    let limit = shared.limits.describe_deadline;
+    let mut instance = start(runtime, prepared, shared, limit).await.map_err(failed)?;
+    let deadline = instance.begin(limit);
+    let called = tokio::time::timeout_at(deadline, instance.agent.call_describe(&mut instance.store)).await;
+    let said = instance.end(Phase::Describe, limit, called).map_err(failed)?;
+    let clean = |text: &str| one_line(text, MAX_DESCRIPTION);
+    Ok(Description {
+        name: clean(&said.name),
+        version: clean(&said.version),
+        protocol: clean(&said.protocol),
+        accepts: said.accepts.iter().take(MAX_ACCEPTS).map(|kind| clean(kind)).collect(),
+        max_size: said.max_size,
+    })
+}
+
+fn read(path: &std::path::Path, max: u64) -> Result<Vec<u8>, LoadError> {
+    let failed = |error| LoadError::Read { path: path.to_owned(), error };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > max {
+        return Err(LoadError::TooLarge { path: path.to_owned(), size, max });
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+fn check_ceilings(runtime: &Runtime, limits: &Limits) -> Result<(), LoadError> {
+    let config = runtime.config();
+    let table = [
+        ("memory", limits.memory, config.memory_ceiling),
+        ("table_elements", limits.table_elements, config.table_ceiling),
+    ];
+    for (name, value, ceiling) in table {
+        if value > ceiling {
+            return Err(LoadError::Limit { name, value, ceiling });
+        }
+    }
+    Ok(())
+}
+
+fn names(runtime: &Runtime, component: &Component) -> (Vec<String>, Vec<String>) {
+    let about = component.component_type();
+    let imports = about.imports(runtime.engine()).map(|(name, _)| name.to_owned()).collect();
+    let exports = about.exports(runtime.engine()).map(|(name, _)| name.to_owned()).collect();
+    (imports, exports)
+}
+
+fn prepare(
+    runtime: &Runtime,
+    component: &Component,
+    path: &std::path::Path,
+    imports: &[String],
+    exports: &[String],
+) -> Result<(Prepared, Interfaces), LoadError> {
+    let text = |error: &wasmtime::Error| one_line(&format!("{error:#}"), 500);
+    let pre = runtime.linker().instantiate_pre(component).map_err(|error| {
+        let known = |name: &&String| !name.starts_with(PACKAGE) && !name.starts_with("wasi:");
+        LoadError::Imports {
+            path: path.to_owned(),
+            unknown: imports.iter().filter(known).cloned().collect(),
+            error: text(&error),
+        }
+    })?;
+    let agent = exported::agent::GuestIndices::new(&pre).map_err(|error| LoadError::NotAnAgent {
+        path: path.to_owned(),
+        exports: exports.to_vec(),
+        error: text(&error),
+    })?;
+    let has = |name: &str| exports.iter().any(|export| *export == format!("{PACKAGE}{name}@0.1.0"));
+    let interfaces = Interfaces {
+        batch: has("batch"),
+        session: has("session"),
+        receipts: has("receipts"),
+        callback: has("callback"),
+        probe: has("probe"),
+    };
+    let not_an_agent = |error: wasmtime::Error| LoadError::NotAnAgent {
+        path: path.to_owned(),
+        exports: exports.to_vec(),
+        error: text(&error),
+    };
+    let receipts = interfaces.receipts.then(|| exported::receipts::GuestIndices::new(&pre)).transpose();
+    let receipts = receipts.map_err(not_an_agent)?;
+    Ok((Prepared { pre, agent, receipts }, interfaces))
+}
+
+fn share(runtime: &Runtime, spec: AgentSpec) -> Result<Arc<Shared>, LoadError> {
+    let mut secrets = BTreeMap::new();
+    for name in spec.grants.secrets {
+        let secret = spec.secrets.get(&name).ok_or_else(|| LoadError::Secret(name.clone()))?;
+        secrets.insert(name, secret.clone());
+    }
+    let secrets = Arc::new(secrets);
+    let grants: Arc<[_]> = spec.grants.http.into();
+    let limits = spec.limits;
+    let policy = HttpPolicy::new(grants.clone(), secrets.clone(), limits.http_url, limits.http_header_bytes);
+    let http = (!grants.is_empty())
+        .then(|| HttpClient::new(grants, policy, &limits, runtime.roots()))
+        .transpose()
+        .map_err(LoadError::Certificates)?;
+    Ok(Arc::new(Shared {
+        connector: spec.connector.into(),
+        settings: spec.settings.to_string(),
+        secrets,
+        limits,
+        http,
+        stats: Arc::new(Stats::default()),
+        parse_budget: runtime.parse_budget(),
+        epoch: runtime.config().epoch,
+    }))
+}

@@ -1,0 +1,135 @@
+//! Fault: a call of an agent that did not end by itself, and what it says to the queue and the operator.
+
+use std::fmt;
+
+use postern_model::text::one_line;
+use postern_model::{Deferral, FailureClass};
+
+use crate::Limits;
+use crate::state::{CpuOverrun, State};
+
+/// Bytes of a trap's message that are shown.
+const MAX_CAUSE: usize = 240;
+
+/// The call in which something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Instantiation.
+    Start,
+    /// `describe`.
+    Describe,
+    /// `open-connection`.
+    Open,
+    /// `deliver`.
+    Deliver,
+    /// `close-connection`.
+    Close,
+    /// `receipts.poll`.
+    PollReceipts,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Describe => "describe",
+            Self::Open => "open",
+            Self::Deliver => "deliver",
+            Self::Close => "close",
+            Self::PollReceipts => "receipts.poll",
+        })
+    }
+}
+
+/// What sort of end it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// The guest trapped, or broke a rule of the contract.
+    Trap,
+    /// The wall deadline passed.
+    Deadline,
+    /// Too much processor time.
+    Cpu,
+    /// Memory was refused, and the guest died of it.
+    Memory,
+    /// All instances of the host were in use.
+    NoSlot,
+}
+
+/// The end of a call that did not end by itself. The instance is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: FaultKind,
+    pub(crate) phase: Phase,
+    /// Names the limit with its value, or the cause; one line.
+    pub(crate) cause: String,
+}
+
+impl Fault {
+    pub(crate) fn deadline(phase: Phase, limit: std::time::Duration) -> Self {
+        Self { kind: FaultKind::Deadline, phase, cause: format!("not done within the deadline of {limit:?}") }
+    }
+
+    pub(crate) fn no_slot(limits: &Limits, slots: u32) -> Self {
+        let cause = format!(
+            "all {slots} agent instances of this host are in use (waited slot_wait = {:?})",
+            limits.slot_wait
+        );
+        Self { kind: FaultKind::NoSlot, phase: Phase::Open, cause }
+    }
+
+    /// Finds out what an error of the runtime means.
+    pub(crate) fn of(phase: Phase, error: &wasmtime::Error, state: &State) -> Self {
+        let limits = &state.shared.limits;
+        if error.is::<CpuOverrun>() {
+            let cause = format!("over its processor time of {:?}", limits.cpu);
+            return Self { kind: FaultKind::Cpu, phase, cause };
+        }
+        let root = error.root_cause().to_string();
+        let root = one_line(root.lines().next().unwrap_or_default(), MAX_CAUSE);
+        // A refused allocation has no trap of its own: the guest fails in its own way soon after.
+        if let Some(refused) = state.memory.refused() {
+            return Self {
+                kind: FaultKind::Memory,
+                phase,
+                cause: format!("out of memory: {refused} ({root})"),
+            };
+        }
+        let cause = if root.contains("allocated for hostcalls") {
+            format!("handed over more than host_call_bytes = {} bytes at once", limits.host_call_bytes)
+        } else {
+            format!("trapped: {root}")
+        };
+        Self { kind: FaultKind::Trap, phase, cause }
+    }
+
+    /// Whether the agent is to blame, which counts towards poison.
+    pub(crate) fn is_the_agents(&self) -> bool {
+        self.kind != FaultKind::NoSlot
+    }
+
+    /// What the recipients without an outcome are deferred with.
+    pub(crate) fn deferral(&self) -> Deferral {
+        let class = match self.kind {
+            FaultKind::Deadline | FaultKind::Cpu => "timeout",
+            _ => "service-unavailable",
+        };
+        let status = if self.kind == FaultKind::NoSlot { (4, 3, 2) } else { (4, 3, 0) };
+        Deferral::new(451, status, &self.to_string(), class)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delivery agent, {}: {}", self.phase, self.cause)
+    }
+}
+
+/// What an agent's own error text becomes.
+pub(crate) fn told(phase: Phase, text: &str) -> Deferral {
+    let text = one_line(text, MAX_CAUSE * 2);
+    Deferral {
+        class: FailureClass::default(),
+        ..Deferral::new(451, (4, 3, 0), &format!("delivery agent, {phase}: {text}"), "")
+    }
+}

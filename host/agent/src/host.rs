@@ -1,0 +1,79 @@
+//! The `host` and `http` interfaces: what the guest may ask of its host beside the message.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::Level;
+use wasmtime::Result;
+
+use crate::bindings::imported::{host as wit, http};
+use crate::state::State;
+
+impl wit::Host for State {
+    fn log(&mut self, level: wit::Level, text: String) -> Result<()> {
+        let level = match level {
+            wit::Level::Error => Level::ERROR,
+            wit::Level::Warn => Level::WARN,
+            wit::Level::Info => Level::INFO,
+            wit::Level::Debug => Level::DEBUG,
+            wit::Level::Trace => Level::TRACE,
+        };
+        self.log.line(level, &text);
+        Ok(())
+    }
+
+    fn settings(&mut self) -> Result<String> {
+        Ok(self.shared.settings.clone())
+    }
+
+    fn secret(&mut self, name: String) -> Result<Option<String>> {
+        // Only granted secrets are in the map.
+        Ok(self.shared.secrets.get(&name).map(|secret| secret.reveal().to_owned()))
+    }
+
+    fn now(&mut self) -> Result<(u32, u32)> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok((u32::try_from(now.as_secs()).unwrap_or(u32::MAX), now.subsec_nanos()))
+    }
+
+    fn random(&mut self, length: u32) -> Result<Vec<u8>> {
+        let max = self.shared.limits.random_bytes;
+        if length > max {
+            // Fewer bytes than asked for might become a weak key.
+            return Err(wasmtime::Error::msg(format!(
+                "random: {length} bytes asked for, random_bytes = {max}"
+            )));
+        }
+        let mut bytes = vec![0; length as usize];
+        rustls::crypto::aws_lc_rs::default_provider()
+            .secure_random
+            .fill(&mut bytes)
+            .map_err(|_| wasmtime::Error::msg("the system gave no random bytes"))?;
+        Ok(bytes)
+    }
+
+    fn remaining_ms(&mut self) -> Result<u32> {
+        let left = self.outbound.deadline().saturating_duration_since(Instant::now());
+        Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
+    }
+
+    fn callback_url(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+impl http::Host for State {
+    async fn send(
+        &mut self,
+        request: http::Request,
+    ) -> Result<std::result::Result<http::Response, http::Fault>> {
+        let client = match self.outbound.next_request() {
+            Ok(client) => client,
+            Err(denied) => return Ok(Err(denied.into())),
+        };
+        let answer = client.send(request, self.outbound.patience()).await;
+        if let Err(http::Fault::Denied(why)) = &answer {
+            self.log.remark(&format!("HTTP request denied: {why}"));
+        }
+        Ok(answer)
+    }
+}

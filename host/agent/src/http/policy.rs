@@ -1,0 +1,183 @@
+//! HttpPolicy: which requests an agent may send, and what they may carry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
+use url::Url;
+
+use crate::Secret;
+use crate::grants::HttpGrant;
+
+/// A request that is not allowed, with the reason for the agent's author and the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Denied(pub(crate) String);
+
+/// Header fields that belong to the connection, which is the host's.
+const OF_THE_CONNECTION: [HeaderName; 9] = [
+    header::HOST,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    header::EXPECT,
+];
+const OF_THE_CONNECTION_TOO: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+/// Fields of one request.
+const MAX_FIELDS: usize = 100;
+
+/// What one agent may send. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct HttpPolicy {
+    grants: Arc<[HttpGrant]>,
+    secrets: Arc<BTreeMap<String, Secret>>,
+    max_url: usize,
+    max_headers: usize,
+}
+
+impl HttpPolicy {
+    /// `secrets` holds the granted ones only.
+    pub(crate) fn new(
+        grants: Arc<[HttpGrant]>,
+        secrets: Arc<BTreeMap<String, Secret>>,
+        max_url: usize,
+        max_headers: usize,
+    ) -> Self {
+        Self { grants, secrets, max_url, max_headers }
+    }
+
+    /// The normalised form of a URL that this method may be used on.
+    pub(crate) fn uri(&self, method: &Method, url: &str) -> Result<Uri, Denied> {
+        if url.len() > self.max_url {
+            return Err(Denied(format!("the URL is longer than {} bytes", self.max_url)));
+        }
+        if matches!(*method, Method::CONNECT | Method::TRACE) {
+            return Err(Denied(format!("the method {method} is never allowed")));
+        }
+        let mut url = Url::parse(url).map_err(|error| Denied(format!("the URL is not valid: {error}")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Denied("a user name in a URL is not allowed".to_owned()));
+        }
+        url.set_fragment(None);
+        if !self.grants.iter().any(|grant| grant.allows(method, &url)) {
+            url.set_query(None);
+            let shown = postern_model::text::one_line(url.as_str(), 200);
+            return Err(Denied(format!("no grant allows {method} {shown}")));
+        }
+        url.as_str().parse().map_err(|error| Denied(format!("the URL is not valid: {error}")))
+    }
+
+    /// The header of a request: validated, without what is the host's, with secrets put in.
+    pub(crate) fn headers<'a>(
+        &self,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<HeaderMap, Denied> {
+        let mut headers = HeaderMap::new();
+        let mut size = 0;
+        for (name, value) in fields {
+            size += name.len() + value.len();
+            if size > self.max_headers || headers.len() == MAX_FIELDS {
+                return Err(Denied(format!(
+                    "more than {} bytes or {MAX_FIELDS} fields of header",
+                    self.max_headers
+                )));
+            }
+            let (name, value) = self.field(name, value)?;
+            // The host counts the body itself.
+            if name != header::CONTENT_LENGTH {
+                headers.append(name, value);
+            }
+        }
+        Ok(headers)
+    }
+
+    fn field(&self, name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), Denied> {
+        let shown = || postern_model::text::one_line(&String::from_utf8_lossy(name), 60);
+        let name =
+            HeaderName::from_bytes(name).map_err(|_| Denied(format!("{:?} is no header name", shown())))?;
+        if OF_THE_CONNECTION.contains(&name) || OF_THE_CONNECTION_TOO.contains(&name.as_str()) {
+            return Err(Denied(format!("the header field {name} is set by the host")));
+        }
+        let value = self.with_secrets(value)?;
+        let mut field = HeaderValue::from_bytes(&value)
+            .map_err(|_| Denied(format!("the value of {name} holds bytes that a header must not hold")))?;
+        // Keeps it out of debug output below us.
+        field.set_sensitive(matches!(name, header::AUTHORIZATION | header::COOKIE));
+        Ok((name, field))
+    }
+
+    /// Replaces every `{secret:NAME}`.
+    fn with_secrets(&self, value: &[u8]) -> Result<Vec<u8>, Denied> {
+        const OPEN: &[u8] = b"{secret:";
+        let mut out = Vec::with_capacity(value.len());
+        let mut rest = value;
+        while let Some(start) = memchr::memmem::find(rest, OPEN) {
+            let after = &rest[start + OPEN.len()..];
+            let Some(end) = memchr::memchr(b'}', after) else { break };
+            out.extend_from_slice(&rest[..start]);
+            let name = String::from_utf8_lossy(&after[..end]);
+            let secret = self.secrets.get(name.as_ref()).ok_or_else(|| {
+                Denied(format!("the secret {:?} is not granted", postern_model::text::one_line(&name, 60)))
+            })?;
+            out.extend_from_slice(secret.reveal().as_bytes());
+            rest = &after[end + 1..];
+        }
+        out.extend_from_slice(rest);
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> HttpPolicy {
+        let grants: Vec<HttpGrant> = vec!["https://a.example/v1/".parse().unwrap()];
+        let secrets = BTreeMap::from([("key".to_owned(), Secret::new("s3cret"))]);
+        HttpPolicy::new(grants.into(), Arc::new(secrets), 200, 200)
+    }
+
+    fn headers(fields: &[(&str, &str)]) -> Result<HeaderMap, Denied> {
+        policy().headers(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
+    }
+
+    #[test]
+    fn a_secret_is_put_into_a_header_value_and_only_if_granted() {
+        let got = headers(&[("Authorization", "Bearer {secret:key}.{secret:key}")]).unwrap();
+        assert_eq!(got["authorization"], "Bearer s3cret.s3cret");
+        let denied = headers(&[("X", "{secret:other}")]).unwrap_err();
+        assert!(denied.0.contains("\"other\" is not granted"), "{denied}");
+        assert_eq!(headers(&[("X", "{secret:open")]).unwrap()["x"], "{secret:open");
+    }
+
+    #[test]
+    fn a_header_cannot_be_split_nor_the_connection_taken_over() {
+        assert!(headers(&[("X", "a\r\nHost: evil")]).is_err());
+        assert!(headers(&[("X: y\r\nZ", "a")]).is_err());
+        for name in ["Host", "Connection", "Transfer-Encoding", "Upgrade", "Keep-Alive", "TE"] {
+            assert!(headers(&[(name, "x")]).unwrap_err().0.contains("set by the host"), "{name}");
+        }
+        assert!(headers(&[("Content-Length", "999")]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn header_and_url_are_bounded() {
+        assert!(headers(&[("X", &"x".repeat(300))]).is_err());
+        let url = format!("https://a.example/v1/{}", "x".repeat(300));
+        assert!(policy().uri(&Method::GET, &url).is_err());
+    }
+
+    #[test]
+    fn what_is_sent_is_the_normalised_url() {
+        let uri = policy().uri(&Method::GET, "https://A.EXAMPLE:443/v1/a/../b?q=%20#frag").unwrap();
+        assert_eq!(uri.to_string(), "https://a.example/v1/b?q=%20");
+        assert!(policy().uri(&Method::GET, "https://u@a.example/v1/").is_err());
+        assert!(policy().uri(&Method::CONNECT, "https://a.example/v1/").is_err());
+        assert!(policy().uri(&Method::GET, "file:///etc/passwd").is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! Instance: one live guest with its store, and the bracket around every call of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::InstancePre;
+use wasmtime::{Engine, Store, UpdateDeadline};
+
+use crate::bindings::exported;
+use crate::fault::{Fault, Phase};
+use crate::state::{Shared, State};
+
+/// A component, linked and with its exports found.
+pub(crate) struct Prepared {
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) agent: exported::agent::GuestIndices,
+    pub(crate) receipts: Option<exported::receipts::GuestIndices>,
+}
+
+/// One live guest. Dropping it frees everything that it had.
+pub(crate) struct Instance {
+    pub(crate) store: Store<State>,
+    pub(crate) agent: exported::agent::Guest,
+    pub(crate) receipts: Option<exported::receipts::Guest>,
+    shared: Arc<Shared>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.shared.stats.instance_gone();
+    }
+}
+
+impl Instance {
+    /// Makes an instance. The guest's start code runs within the limits of a call.
+    pub(crate) async fn start(
+        engine: &Engine,
+        prepared: &Prepared,
+        shared: &Arc<Shared>,
+        slot: OwnedSemaphorePermit,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
+        let mut store = new_store(engine, shared);
+        let deadline = Instant::now() + limit;
+        store.data_mut().begin_call(deadline);
+        let made = tokio::time::timeout_at(deadline.into(), async {
+            let instance = prepared.pre.instantiate_async(&mut store).await?;
+            let agent = prepared.agent.load(&mut store, &instance)?;
+            let receipts = prepared.receipts.as_ref().map(|r| r.load(&mut store, &instance)).transpose()?;
+            wasmtime::Result::Ok((agent, receipts))
+        })
+        .await;
+        store.data().log.end_call();
+        let (agent, receipts) = match made {
+            Ok(Ok(made)) => made,
+            Ok(Err(error)) => {
+                return Err(ended(shared, Fault::of(Phase::Start, &error, store.data()), Some(&error)));
+            }
+            Err(_) => return Err(ended(shared, Fault::deadline(Phase::Start, limit), None)),
+        };
+        shared.stats.instance_made();
+        Ok(Self { store, agent, receipts, shared: shared.clone(), _slot: slot })
+    }
+
+    /// Starts the allowance of a call and gives the moment when it must be done.
+    pub(crate) fn begin(&mut self, limit: Duration) -> tokio::time::Instant {
+        let deadline = Instant::now() + limit;
+        // A store that is used again would else yield at once, for the epochs since its last call.
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().begin_call(deadline);
+        deadline.into()
+    }
+
+    /// Ends a call. After a fault the instance must not be called again.
+    pub(crate) fn end<R>(
+        &mut self,
+        phase: Phase,
+        limit: Duration,
+        called: Result<wasmtime::Result<R>, tokio::time::error::Elapsed>,
+    ) -> Result<R, Fault> {
+        self.store.data().log.end_call();
+        match called {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(error)) => {
+                Err(ended(&self.shared, Fault::of(phase, &error, self.store.data()), Some(&error)))
+            }
+            Err(_) => Err(ended(&self.shared, Fault::deadline(phase, limit), None)),
+        }
+    }
+}
+
+fn ended(shared: &Shared, fault: Fault, error: Option<&wasmtime::Error>) -> Fault {
+    shared.stats.fault(fault.kind);
+    tracing::warn!(target: "postern::agent", connector = %shared.connector, "{fault}");
+    if let Some(error) = error {
+        // Function names only: the backtrace holds nothing of the message.
+        let trace = postern_model::text::one_line(&format!("{error:?}"), 4096);
+        tracing::debug!(target: "postern::agent", connector = %shared.connector, trace, "where it happened");
+    }
+    fault
+}
+
+fn new_store(engine: &Engine, shared: &Arc<Shared>) -> Store<State> {
+    let mut store = Store::new(engine, State::new(shared.clone()));
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(shared.limits.host_call_bytes);
+    store.set_max_component_handles(shared.limits.handles);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store| {
+        store.data_mut().tick()?;
+        // tokio's own yield lets timers and sockets have their turn before the guest goes on; the engine's would not.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    store
+}

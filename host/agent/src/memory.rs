@@ -1,0 +1,77 @@
+//! MemoryLimiter: how much memory and how many tables one instance may have, and whether it was refused any.
+
+use wasmtime::{ResourceLimiter, Result};
+
+use crate::Limits;
+
+/// Counts what one store has.
+pub(crate) struct MemoryLimiter {
+    max_memory: usize,
+    max_elements: usize,
+    max_instances: usize,
+    max_memories: usize,
+    max_tables: usize,
+    memory: usize,
+    elements: usize,
+    refused: Option<String>,
+}
+
+impl MemoryLimiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            max_memory: limits.memory,
+            max_elements: limits.table_elements,
+            max_instances: limits.core_instances,
+            max_memories: limits.memories,
+            max_tables: limits.tables,
+            memory: 0,
+            elements: 0,
+            refused: None,
+        }
+    }
+
+    /// What was refused since [`Self::forget`], with the limit.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// Starts a call: what was refused in an earlier one that ended well does not explain a trap in this one.
+    pub(crate) fn forget(&mut self) {
+        self.refused = None;
+    }
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let total = self.memory - current.min(self.memory) + desired;
+        if total > self.max_memory {
+            self.refused = Some(format!("asked for {total} bytes, memory = {} bytes", self.max_memory));
+            return Ok(false);
+        }
+        self.memory = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
+        let total = self.elements - current.min(self.elements) + desired;
+        if total > self.max_elements {
+            self.refused =
+                Some(format!("asked for {total} table elements, table_elements = {}", self.max_elements));
+            return Ok(false);
+        }
+        self.elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.max_instances
+    }
+
+    fn memories(&self) -> usize {
+        self.max_memories
+    }
+
+    fn tables(&self) -> usize {
+        self.max_tables
+    }
+}

@@ -1,0 +1,294 @@
+//! What an agent says, made into the host's words: checked, cleaned and bounded.
+
+use jiff::SignedDuration;
+use postern_model::text::one_line;
+use postern_model::{
+    Deferral, FailureClass, Outcome, Pending, Receipt, ReceiptState, RecipientOutcome, Refusal, Response,
+};
+
+use crate::Limits;
+use crate::bindings::imported::types as wit;
+use crate::log::AgentLog;
+
+/// The recipients of one item, and what the agent has said about them so far. The first word about each counts.
+pub(crate) struct Reported {
+    /// The queued recipients by index, and whether an outcome has come.
+    expected: Vec<(u32, bool)>,
+    outcomes: Vec<RecipientOutcome>,
+    heard: usize,
+}
+
+impl Reported {
+    pub(crate) fn new(recipients: impl Iterator<Item = u32>) -> Self {
+        let mut expected: Vec<_> = recipients.map(|index| (index, false)).collect();
+        expected.sort_unstable();
+        Self { expected, outcomes: Vec::new(), heard: 0 }
+    }
+
+    /// Takes one outcome, unless it is about nobody, a repeat, or over the limit.
+    pub(crate) fn take(&mut self, said: wit::RecipientOutcome, limits: &Limits, log: &AgentLog) {
+        self.heard += 1;
+        if self.heard > limits.outcomes {
+            if self.heard == limits.outcomes + 1 {
+                log.remark(&format!(
+                    "more than outcomes = {} outcomes: the rest is ignored",
+                    limits.outcomes
+                ));
+            }
+            return;
+        }
+        let index = said.recipient;
+        match self.expected.binary_search_by_key(&index, |(index, _)| *index) {
+            Err(_) => log
+                .remark(&format!("an outcome for recipient {index}, which is not of this item, is ignored")),
+            Ok(at) if self.expected[at].1 => {
+                log.remark(&format!("a second outcome for recipient {index} is ignored"));
+            }
+            Ok(at) => {
+                self.expected[at].1 = true;
+                self.outcomes.push(recipient_outcome(said, limits, log));
+            }
+        }
+    }
+
+    pub(crate) fn into_outcomes(self) -> Vec<RecipientOutcome> {
+        self.outcomes
+    }
+}
+
+fn recipient_outcome(said: wit::RecipientOutcome, limits: &Limits, log: &AgentLog) -> RecipientOutcome {
+    let outcome = outcome(said.outcome, limits);
+    let outcome = outcome.unwrap_or_else(|why| {
+        log.remark(&format!("recipient {}: {why}", said.recipient));
+        Outcome::Deferred(Deferral::new(451, (4, 3, 0), &why, "protocol-error"))
+    });
+    RecipientOutcome {
+        remote_id: said.remote_id,
+        details: said.details,
+        ..RecipientOutcome::new(said.recipient, outcome)
+    }
+    .cleaned()
+}
+
+/// The outcome, or why it cannot be believed.
+fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, String> {
+    let outcome = match said {
+        wit::Outcome::Delivered(r) => Outcome::Delivered(response(&r)),
+        wit::Outcome::Relayed(r) => Outcome::Relayed(response(&r)),
+        wit::Outcome::Expanded(r) => Outcome::Expanded(response(&r)),
+        wit::Outcome::Accepted(p) => Outcome::Accepted(pending(p, limits)?),
+        wit::Outcome::Deferred(d) => Outcome::Deferred(deferral(&d)),
+        wit::Outcome::Failed(f) => {
+            Outcome::Failed { response: response(&f.response), class: FailureClass::new(&f.class) }
+        }
+    };
+    if outcome.code_fits() {
+        return Ok(outcome);
+    }
+    Err(format!("the agent reported `{}` with {}: the code does not fit", outcome.word(), outcome.response()))
+}
+
+fn pending(said: wit::Pending, limits: &Limits) -> Result<Pending, String> {
+    if said.receipt_ids.is_empty() {
+        return Err("the agent reported `accepted` without a receipt id".to_owned());
+    }
+    if said.receipt_ids.len() > limits.receipt_ids {
+        return Err(format!("the agent reported more than receipt_ids = {} receipt ids", limits.receipt_ids));
+    }
+    if let Some(id) = said.receipt_ids.iter().find(|id| !is_id(id, limits)) {
+        return Err(format!("the agent reported a receipt id that cannot be kept: {:?}", one_line(id, 60)));
+    }
+    Ok(Pending {
+        receipt_ids: said.receipt_ids,
+        response: response(&said.response),
+        expires_after: said.expires_after.map(|s| SignedDuration::from_secs(s.into())),
+    })
+}
+
+/// An id must come back byte for byte, so it is never cleaned: it is fit or it is not.
+fn is_id(id: &str, limits: &Limits) -> bool {
+    !id.is_empty() && id.len() <= limits.receipt_id && !id.chars().any(char::is_control)
+}
+
+fn response(said: &wit::Response) -> Response {
+    Response::new(said.code, said.status, &said.text)
+}
+
+fn deferral(said: &wit::Deferral) -> Deferral {
+    Deferral {
+        response: response(&said.response),
+        class: FailureClass::new(&said.class),
+        retry_after: said.retry_after.map(|s| SignedDuration::from_secs(s.into())),
+    }
+}
+
+/// A refusal whose code does not fit still stops the connection, but never more than that.
+pub(crate) fn refusal(said: wit::Refusal) -> Refusal {
+    let unfit = |word: &str, response: &Response| {
+        let text = format!("the agent reported `{word}` with {response}: the code does not fit");
+        Refusal::DeferQueue(Deferral::new(451, (4, 3, 0), &text, "protocol-error"))
+    };
+    match said {
+        wit::Refusal::DeferQueue(said) => {
+            let deferral = deferral(&said);
+            if deferral.response.is_temporary() {
+                Refusal::DeferQueue(deferral)
+            } else {
+                unfit("defer-queue", &deferral.response)
+            }
+        }
+        wit::Refusal::FailQueue(said) => {
+            let response = response(&said.response);
+            if response.is_permanent() {
+                Refusal::FailQueue { response, class: FailureClass::new(&said.class) }
+            } else {
+                unfit("fail-queue", &response)
+            }
+        }
+    }
+}
+
+/// The receipts that can be believed.
+pub(crate) fn receipts(said: Vec<wit::Receipt>, limits: &Limits, log: &AgentLog) -> Vec<Receipt> {
+    if said.len() > limits.receipts {
+        log.remark(&format!("{} receipts: only receipts = {} are taken", said.len(), limits.receipts));
+    }
+    said.into_iter().take(limits.receipts).filter_map(|said| receipt(said, limits, log)).collect()
+}
+
+fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receipt> {
+    if !is_id(&said.id, limits) {
+        log.remark(&format!("a receipt with the id {:?} is ignored", one_line(&said.id, 60)));
+        return None;
+    }
+    let (state, fits, word) = match said.state {
+        wit::ReceiptState::Pending(r) => (ReceiptState::Pending(response(&r)), true, "pending"),
+        wit::ReceiptState::Delivered(r) => {
+            let r = response(&r);
+            let fits = r.is_success();
+            (ReceiptState::Delivered(r), fits, "delivered")
+        }
+        wit::ReceiptState::Failed(f) => {
+            let response = response(&f.response);
+            let fits = response.is_permanent();
+            (ReceiptState::Failed { response, class: FailureClass::new(&f.class) }, fits, "failed")
+        }
+        wit::ReceiptState::Retry(d) => {
+            let d = deferral(&d);
+            let fits = d.response.is_temporary();
+            (ReceiptState::Retry(d), fits, "retry")
+        }
+    };
+    if !fits {
+        log.remark(&format!(
+            "the receipt {:?} says `{word}` with a code that does not fit: ignored",
+            said.id
+        ));
+        return None;
+    }
+    let details = RecipientOutcome {
+        details: said.details,
+        ..RecipientOutcome::new(0, Outcome::Delivered(Response::new(250, (2, 0, 0), "")))
+    };
+    Some(Receipt { id: said.id, state, details: details.cleaned().details })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::stats::Stats;
+
+    fn log() -> AgentLog {
+        AgentLog::new("test".into(), &Limits::default(), Arc::new(Stats::default()))
+    }
+
+    fn said(code: u16, class: u8) -> wit::Response {
+        wit::Response { code, status: (class, 0, 0), text: "so\r\nit is".to_owned() }
+    }
+
+    fn about(recipient: u32, outcome: wit::Outcome) -> wit::RecipientOutcome {
+        wit::RecipientOutcome { recipient, outcome, remote_id: None, details: vec![] }
+    }
+
+    fn take(outcome: wit::Outcome) -> RecipientOutcome {
+        let mut reported = Reported::new([3].into_iter());
+        reported.take(about(3, outcome), &Limits::default(), &log());
+        reported.into_outcomes().remove(0)
+    }
+
+    #[test]
+    fn an_unknown_class_is_unspecified_and_a_wish_is_kept() {
+        let deferral =
+            wit::Deferral { response: said(450, 4), class: "No Carrier!".to_owned(), retry_after: Some(90) };
+        let Outcome::Deferred(got) = take(wit::Outcome::Deferred(deferral)).outcome else { panic!() };
+        assert_eq!((got.class.as_str(), got.retry_after), ("", Some(SignedDuration::from_secs(90))));
+        assert_eq!(got.response.to_string(), "450 4.0.0 so it is");
+    }
+
+    #[test]
+    fn a_status_of_another_class_does_not_fit_either() {
+        assert_eq!(take(wit::Outcome::Delivered(said(250, 5))).outcome.word(), "deferred");
+        assert_eq!(take(wit::Outcome::Relayed(said(250, 2))).outcome.word(), "relayed");
+    }
+
+    #[test]
+    fn receipt_ids_are_kept_byte_for_byte_or_not_at_all() {
+        let pending = |id: String| {
+            wit::Outcome::Accepted(wit::Pending {
+                receipt_ids: vec![id],
+                response: said(250, 2),
+                expires_after: None,
+            })
+        };
+        let Outcome::Accepted(got) = take(pending("job  17".to_owned())).outcome else { panic!() };
+        assert_eq!(got.receipt_ids, ["job  17"]);
+        for id in [String::new(), "x".repeat(257), "a\nb".to_owned()] {
+            assert_eq!(take(pending(id.clone())).outcome.word(), "deferred", "{id:?}");
+        }
+    }
+
+    #[test]
+    fn details_are_cleaned_and_bounded() {
+        let mut reported = Reported::new([0].into_iter());
+        let details = vec![("na\u{1b}me".to_owned(), "x".repeat(1000)); 100];
+        let outcome = wit::RecipientOutcome {
+            remote_id: Some("a\r\nb".to_owned()),
+            details,
+            ..about(0, wit::Outcome::Delivered(said(250, 2)))
+        };
+        reported.take(outcome, &Limits::default(), &log());
+        let got = reported.into_outcomes().remove(0);
+        assert_eq!(
+            (got.details.len(), got.remote_id.as_deref()),
+            (RecipientOutcome::MAX_DETAILS, Some("a b"))
+        );
+        assert!(got.details.iter().all(|(n, v)| n == "name" && v.len() <= RecipientOutcome::MAX_DETAIL_TEXT));
+    }
+
+    #[test]
+    fn a_receipt_whose_code_does_not_fit_is_ignored() {
+        let receipt = |state| wit::Receipt { id: "r".to_owned(), address: None, state, details: vec![] };
+        let said = vec![
+            receipt(wit::ReceiptState::Delivered(said(550, 5))),
+            receipt(wit::ReceiptState::Pending(said(150, 1))),
+            receipt(wit::ReceiptState::Failed(wit::Failure {
+                response: said(550, 5),
+                class: "busy".to_owned(),
+            })),
+            receipt(wit::ReceiptState::Failed(wit::Failure {
+                response: said(250, 2),
+                class: "busy".to_owned(),
+            })),
+        ];
+        let got = receipts(said, &Limits::default(), &log());
+        assert!(matches!(
+            got[..],
+            [
+                Receipt { state: ReceiptState::Pending(_), .. },
+                Receipt { state: ReceiptState::Failed { .. }, .. }
+            ]
+        ));
+    }
+}

@@ -1,0 +1,189 @@
+//! Runtime: the engine, its threads and what all agents of a host share.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::agent::{Agent, AgentSpec, LoadError};
+use crate::bindings::imported;
+use crate::cache::Cache;
+use crate::http::TlsRoots;
+use crate::state::State;
+use crate::views::ParseBudget;
+use crate::{engine, item};
+
+/// How the runtime is made.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// Where compiled components are kept. Created with mode 0700; must be ours and writable by nobody else.
+    pub cache_directory: PathBuf,
+    /// Agent instances alive at one time in the whole host. Default 512.
+    pub max_instances: u32,
+    /// Threads that run guests. Default: one for each processor.
+    pub worker_threads: usize,
+    /// How often a running guest is interrupted, so that others get their turn. Default 1 ms.
+    pub epoch: Duration,
+    /// The most memory that any agent's [`crate::Limits::memory`] may grant, in bytes. Default 256 MiB.
+    pub memory_ceiling: usize,
+    /// The most elements that any agent's [`crate::Limits::table_elements`] may grant. Default 100 000.
+    pub table_ceiling: usize,
+    /// Memory for parsed messages, all agents together, in bytes. Default 256 MiB.
+    pub parse_budget: u64,
+}
+
+impl RuntimeConfig {
+    /// The defaults, with the cache in this directory.
+    #[must_use]
+    pub fn new(cache_directory: impl Into<PathBuf>) -> Self {
+        Self {
+            cache_directory: cache_directory.into(),
+            max_instances: 512,
+            worker_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            epoch: Duration::from_millis(1),
+            memory_ceiling: 256 << 20,
+            table_ceiling: 100_000,
+            parse_budget: 256 << 20,
+        }
+    }
+}
+
+/// Why there is no runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The cache directory is missing and cannot be made, or is not safe.
+    #[error("the cache directory for compiled agents: {0}")]
+    Cache(#[source] io::Error),
+    /// No threads.
+    #[error("threads for agents cannot be started: {0}")]
+    Threads(#[source] io::Error),
+    /// The engine cannot be made, for instance because address space is limited.
+    #[error("the WebAssembly engine cannot be started: {0}")]
+    Engine(String),
+}
+
+/// Runs delivery agents. Cheap to clone; its threads end with the last clone, agent and connection.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<State>,
+    cache: Cache,
+    slots: Arc<Semaphore>,
+    config: RuntimeConfig,
+    parse_budget: ParseBudget,
+    roots: TlsRoots,
+    handle: tokio::runtime::Handle,
+    tokio: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The last clone may go in a task of this very runtime, where waiting for its threads would panic.
+        if let Some(tokio) = self.tokio.take() {
+            tokio.shutdown_background();
+        }
+    }
+}
+
+impl Runtime {
+    /// Makes the engine and starts its threads.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let failed = |error: wasmtime::Error| RuntimeError::Engine(error.to_string());
+        let cache = Cache::open(&config.cache_directory).map_err(RuntimeError::Cache)?;
+        let engine = engine::build(&config).map_err(failed)?;
+        let linker = linker(&engine).map_err(failed)?;
+        engine::start_ticker(&engine, config.epoch).map_err(RuntimeError::Threads)?;
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.worker_threads.max(1))
+            .thread_name("postern-agent")
+            .enable_all()
+            .build()
+            .map_err(RuntimeError::Threads)?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            cache,
+            slots: Arc::new(Semaphore::new(config.max_instances as usize)),
+            parse_budget: ParseBudget::new(config.parse_budget),
+            roots: TlsRoots::default(),
+            handle: tokio.handle().clone(),
+            tokio: Some(tokio),
+            config,
+        })))
+    }
+
+    /// Where tasks that own connections must run: a runtime of its own, so that guests never delay the host's I/O.
+    #[must_use]
+    pub fn handle(&self) -> &tokio::runtime::Handle {
+        &self.0.handle
+    }
+
+    /// Compiles an agent, or takes it from the cache, and asks it to describe itself. Blocking (a big component compiles
+    /// for many seconds): call it in `spawn_blocking` or on a thread of your own, never in async code.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(&self, spec: AgentSpec) -> Result<Agent, LoadError> {
+        Agent::load(self, spec)
+    }
+
+    /// Instances that could be made now.
+    #[must_use]
+    pub fn free_instances(&self) -> usize {
+        self.0.slots.available_permits()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.0.linker
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    pub(crate) fn config(&self) -> &RuntimeConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn parse_budget(&self) -> ParseBudget {
+        self.0.parse_budget.clone()
+    }
+
+    pub(crate) fn roots(&self) -> &TlsRoots {
+        &self.0.roots
+    }
+
+    /// The right to one instance, or nothing when all are taken for so long.
+    pub(crate) async fn slot(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(patience, self.0.slots.clone().acquire_owned()).await.ok()?.ok()
+    }
+}
+
+/// Everything that agents may import. One linker serves them all: what differs between them is in their [`State`].
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    imported::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    imported::mail::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    imported::host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    imported::http::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    imported::tcp::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    imported::state::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    imported::inbound::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    item::link_read(&mut linker)?;
+    Ok(linker)
+}

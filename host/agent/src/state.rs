@@ -1,0 +1,114 @@
+//! State: what one instance's store holds, and the allowance of the call that is running.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postern_model::DeliveryRequest;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use crate::http::HttpClient;
+use crate::item::Item;
+use crate::log::AgentLog;
+use crate::memory::MemoryLimiter;
+use crate::outcome::Reported;
+use crate::stats::Stats;
+use crate::views::ParseBudget;
+use crate::wasi::{self, Outbound};
+use crate::{Limits, Secret};
+
+/// What all instances of one agent share.
+pub(crate) struct Shared {
+    pub(crate) connector: Arc<str>,
+    pub(crate) settings: String,
+    pub(crate) secrets: Arc<BTreeMap<String, Secret>>,
+    pub(crate) limits: Limits,
+    /// None where no HTTP is granted.
+    pub(crate) http: Option<HttpClient>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) parse_budget: ParseBudget,
+    /// How long one epoch takes.
+    pub(crate) epoch: Duration,
+}
+
+/// The guest ran longer than its limit.
+#[derive(Debug, thiserror::Error)]
+#[error("over its processor time")]
+pub(crate) struct CpuOverrun;
+
+/// What one instance's store holds.
+pub(crate) struct State {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: AgentLog,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) outbound: Outbound,
+    pub(crate) table: ResourceTable,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) wasi_http: WasiHttpCtx,
+    /// Epochs in which the guest ran during this call.
+    ticks: u128,
+    /// The item of the running call. Its number is never used again, so a handle that the guest kept leads nowhere.
+    item: Option<(u32, Item)>,
+    next_item: u32,
+}
+
+impl State {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let limits = &shared.limits;
+        let log = AgentLog::new(shared.connector.clone(), limits, shared.stats.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources);
+        Self {
+            memory: MemoryLimiter::new(limits),
+            outbound: Outbound::new(shared.clone()),
+            table,
+            wasi: wasi::closed_context(&log, limits),
+            wasi_http: wasi::http_context(limits),
+            ticks: 0,
+            item: None,
+            next_item: 1,
+            log,
+            shared,
+        }
+    }
+
+    /// Starts the allowance of a call that must be done at `deadline`.
+    pub(crate) fn begin_call(&mut self, deadline: Instant) {
+        self.ticks = 0;
+        self.memory.forget();
+        self.log.begin_call();
+        self.outbound.begin_call(deadline);
+    }
+
+    /// Counts an epoch in which the guest ran.
+    pub(crate) fn tick(&mut self) -> Result<(), CpuOverrun> {
+        self.ticks += 1;
+        if self.shared.epoch.as_nanos() * self.ticks > self.shared.limits.cpu.as_nanos() {
+            return Err(CpuOverrun);
+        }
+        Ok(())
+    }
+
+    /// Makes an item for the guest and gives its number.
+    pub(crate) fn put_item(&mut self, request: &DeliveryRequest) -> u32 {
+        let number = self.next_item;
+        self.next_item = self.next_item.wrapping_add(1);
+        self.item = Some((number, Item::new(request)));
+        number
+    }
+
+    /// Ends the item and gives what was reported about it.
+    pub(crate) fn take_item(&mut self) -> Option<Reported> {
+        self.item.take().map(|(_, item)| item.into_reported())
+    }
+
+    /// The item with this number, if the call it belongs to still runs.
+    pub(crate) fn item(&mut self, number: u32) -> wasmtime::Result<&mut Item> {
+        match &mut self.item {
+            Some((current, item)) if *current == number => Ok(item),
+            _ => Err(wasmtime::Error::msg("an item was used after its `deliver` returned")),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Stats: what an agent has done since it was loaded, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::fault::FaultKind;
+
+/// Counters of one agent, as they stood at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentStats {
+    /// Instances made.
+    pub instances: u64,
+    /// Instances alive now.
+    pub live: u64,
+    /// Calls of `deliver`.
+    pub deliveries: u64,
+    /// Calls that ended in a trap.
+    pub traps: u64,
+    /// Calls over their wall deadline.
+    pub deadlines: u64,
+    /// Calls over their processor time.
+    pub cpu_overruns: u64,
+    /// Calls that ended because memory was refused.
+    pub out_of_memory: u64,
+    /// Opens that found no free instance in time.
+    pub no_slot: u64,
+    /// HTTP requests sent or refused.
+    pub http_requests: u64,
+    /// Log lines dropped.
+    pub log_lines_dropped: u64,
+}
+
+/// The live counters.
+#[derive(Default)]
+pub(crate) struct Stats {
+    instances: AtomicU64,
+    live: AtomicU64,
+    deliveries: AtomicU64,
+    traps: AtomicU64,
+    deadlines: AtomicU64,
+    cpu_overruns: AtomicU64,
+    out_of_memory: AtomicU64,
+    no_slot: AtomicU64,
+    http_requests: AtomicU64,
+    log_lines_dropped: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn instance_made(&self) {
+        self.instances.fetch_add(1, Relaxed);
+        self.live.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn instance_gone(&self) {
+        self.live.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn delivery(&self) {
+        self.deliveries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn http_request(&self) {
+        self.http_requests.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn log_lines_dropped(&self, lines: u32) {
+        self.log_lines_dropped.fetch_add(lines.into(), Relaxed);
+    }
+
+    pub(crate) fn fault(&self, kind: FaultKind) {
+        let counter = match kind {
+            FaultKind::Trap => &self.traps,
+            FaultKind::Deadline => &self.deadlines,
+            FaultKind::Cpu => &self.cpu_overruns,
+            FaultKind::Memory => &self.out_of_memory,
+            FaultKind::NoSlot => &self.no_slot,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> AgentStats {
+        AgentStats {
+            instances: self.instances.load(Relaxed),
+            live: self.live.load(Relaxed),
+            deliveries: self.deliveries.load(Relaxed),
+            traps: self.traps.load(Relaxed),
+            deadlines: self.deadlines.load(Relaxed),
+            cpu_overruns: self.cpu_overruns.load(Relaxed),
+            out_of_memory: self.out_of_memory.load(Relaxed),
+            no_slot: self.no_slot.load(Relaxed),
+            http_requests: self.http_requests.load(Relaxed),
+            log_lines_dropped: self.log_lines_dropped.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+  ;; Answers a poll: the first id that it is asked about was delivered.
+  (func (export "postern:delivery-agent/receipts@0.1.0#poll") (param $ids i32) (param $count i32) (result i32)
+    (local $at i32)
+    ;; receipt: id, option<address>, state (tag, payload), details
+    (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 128)))
+    (memory.fill (local.get $at) (i32.const 0) (i32.const 128))
+    (i32.store (local.get $at) (i32.load (local.get $ids)))
+    (i32.store offset=4 (local.get $at) (i32.load offset=4 (local.get $ids)))
+    ;; state = delivered(250 2.0.0 "done")
+    (i32.store8 offset=20 (local.get $at) (i32.const 1))
+    (i32.store16 offset=24 (local.get $at) (i32.const 250))
+    (i32.store8 offset=26 (local.get $at) (i32.const 2))
+    (i32.store offset=32 (local.get $at) (i32.const 272))
+    (i32.store offset=36 (local.get $at) (i32.const 4))
+    (call $ok (local.get $at) (i32.const 1)))

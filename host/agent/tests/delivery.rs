@@ -1,0 +1,150 @@
+//! Well-behaved agents: what they see, say and are allowed.
+
+mod support;
+
+use postern_agent::{AgentSpec, Limits, LoadError, Secret};
+use postern_model::{Content, ReceiptState, RecipientState, Response};
+use support::{Bench, open, request};
+
+#[test]
+fn every_queued_recipient_is_delivered_and_the_others_are_not_shown() {
+    let bench = Bench::new();
+    let agent = bench.load("agents/deliver-all");
+    assert_eq!(agent.description().name, "test agent");
+    let report = bench.run(async move {
+        let mut request = request(4, &vec![b'a'; 200_003]);
+        let item = std::sync::Arc::make_mut(&mut request.item);
+        item.recipients[1].state = RecipientState::Pending {
+            receipt_ids: vec!["r".to_owned()],
+            response: Response::new(250, (2, 0, 0), "taken"),
+            expires_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let mut connection = open(&agent).await;
+        assert_eq!(connection.label(), "test agent");
+        let report = connection.deliver(&request).await;
+        connection.close().await.unwrap();
+        report
+    });
+    let reported: Vec<_> = report.outcomes.iter().map(|o| (o.recipient, o.outcome.word())).collect();
+    assert_eq!(reported, [(0, "delivered"), (2, "delivered"), (3, "delivered")]);
+    assert!(report.fault.is_none() && !report.broken);
+}
+
+#[test]
+fn content_in_a_file_is_read_in_pieces() {
+    let bench = Bench::new();
+    let mut spec = bench.spec("agents/deliver-all");
+    // The agent has less memory than the message has bytes.
+    spec.limits = Limits { memory: 1 << 20, ..Limits::default() };
+    let agent = bench.runtime.load(spec).unwrap();
+    let path = bench.folder().join("body");
+    std::fs::write(&path, vec![b'z'; 3_000_000]).unwrap();
+    let report = bench.run(async move {
+        let mut request = request(1, b"");
+        request.content = Content::File { path, size: 3_000_000 };
+        open(&agent).await.deliver(&request).await
+    });
+    assert_eq!(report.outcomes.len(), 1, "{report:?}");
+}
+
+#[test]
+fn content_that_is_gone_is_told_to_the_agent() {
+    let bench = Bench::new();
+    let agent = bench.load("agents/deliver-all");
+    let path = bench.folder().join("missing");
+    let report = bench.run(async move {
+        let mut request = request(1, b"");
+        request.content = Content::File { path, size: 10 };
+        open(&agent).await.deliver(&request).await
+    });
+    assert!(report.outcomes.is_empty() && report.fault.is_some() && !report.trapped, "{report:?}");
+}
+
+#[test]
+fn one_connection_serves_many_deliveries() {
+    let bench = Bench::new();
+    let agent = bench.load("agents/deliver-all");
+    let counted = agent.clone();
+    bench.run(async move {
+        let mut connection = open(&agent).await;
+        // More than the guest may hold handles: each item is freed when its call returns.
+        for _ in 0..5000 {
+            let report = connection.deliver(&request(1, b"Subject: x\r\n\r\n")).await;
+            assert_eq!(report.outcomes.len(), 1, "{report:?}");
+        }
+    });
+    assert_eq!((counted.stats().deliveries, counted.stats().traps), (5000, 0));
+}
+
+#[test]
+fn a_second_load_takes_the_compiled_code_from_the_cache() {
+    let bench = Bench::new();
+    let spec = bench.spec("agents/deliver-all");
+    let first = bench.runtime.load(spec.clone()).unwrap();
+    let cached = || -> Vec<_> {
+        let entries = std::fs::read_dir(bench.folder().join("cache")).unwrap();
+        entries
+            .map(|e| {
+                let e = e.unwrap();
+                (e.file_name(), e.metadata().unwrap().modified().unwrap())
+            })
+            .collect()
+    };
+    let before = cached();
+    assert_eq!(before.len(), 1, "one file and no temporary ones");
+    assert!(before[0].0.to_string_lossy().contains(first.digest()));
+    let second = bench.runtime.load(spec).unwrap();
+    assert_eq!((cached(), first.digest()), (before, second.digest()));
+}
+
+#[test]
+fn a_damaged_cache_file_is_compiled_again() {
+    let bench = Bench::new();
+    let spec = bench.spec("agents/deliver-all");
+    bench.runtime.load(spec.clone()).unwrap();
+    let file = std::fs::read_dir(bench.folder().join("cache")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&file, b"not code").unwrap();
+    let agent = bench.runtime.load(spec).unwrap();
+    assert_eq!(bench.deliver(&agent, 1).0.outcomes.len(), 1);
+    assert!(std::fs::metadata(&file).unwrap().len() > 1000);
+}
+
+#[test]
+fn receipts_are_polled_where_the_agent_offers_it() {
+    let bench = Bench::new();
+    let agent = bench.load("agents/receipts");
+    assert!(agent.has_receipts() && !agent.interfaces().batch);
+    let receipts = bench.run(async move { agent.poll_receipts(&["fax-17".to_owned()]).await.unwrap() });
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(receipts[0].id, "fax-17");
+    assert_eq!(receipts[0].state, ReceiptState::Delivered(Response::new(250, (2, 0, 0), "done")));
+    let without = bench.load("agents/deliver-all");
+    assert!(!without.has_receipts());
+    assert!(bench.run(async move { without.poll_receipts(&["x".to_owned()]).await.unwrap() }).is_empty());
+}
+
+#[test]
+fn what_cannot_be_loaded_says_why() {
+    let bench = Bench::new();
+    let load = |spec: AgentSpec| bench.runtime.load(spec).err().unwrap();
+    let missing = load(AgentSpec::new(bench.folder().join("none.wasm"), "test"));
+    assert!(matches!(missing, LoadError::Read { .. }), "{missing}");
+    let path = bench.folder().join("text.wasm");
+    std::fs::write(&path, "hello").unwrap();
+    assert!(matches!(load(AgentSpec::new(&path, "test")), LoadError::Compile { .. }));
+    std::fs::write(&path, "(component)").unwrap();
+    let error = load(AgentSpec::new(&path, "test"));
+    assert!(error.to_string().contains("does not export postern:delivery-agent/agent@0.1.0"), "{error}");
+    let mut spec = bench.spec("agents/deliver-all");
+    spec.grants.secrets = vec!["key".to_owned()];
+    assert!(matches!(load(spec.clone()), LoadError::Secret(name) if name == "key"));
+    spec.secrets.insert("key".to_owned(), Secret::new("x"));
+    spec.delivery_protocol = Some("smpp".to_owned());
+    assert!(load(spec.clone()).to_string().contains("speaks \"test agent\""));
+    spec.delivery_protocol = Some("TEST AGENT".to_owned());
+    assert!(bench.runtime.load(spec.clone()).is_ok());
+    spec.limits.memory = usize::MAX;
+    assert!(matches!(load(spec.clone()), LoadError::Limit { name: "memory", .. }));
+    spec.limits = Limits { component_bytes: 10, ..Limits::default() };
+    assert!(matches!(load(spec), LoadError::TooLarge { max: 10, .. }));
+}

@@ -1,0 +1,11 @@
+  ;; Reports a response whose text is a megabyte, with line breaks in it.
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (local $at i32) (local $text i32)
+    (local.set $text (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 1048576)))
+    (memory.fill (local.get $text) (i32.const 120) (i32.const 1048576))
+    (i32.store8 offset=3 (local.get $text) (i32.const 13))
+    (i32.store8 offset=4 (local.get $text) (i32.const 10))
+    (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
+    (call $outcome (local.get $at) (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)
+      (local.get $text) (i32.const 1048576))
+    (call $ok (local.get $at) (i32.const 1)))

@@ -1,0 +1,2 @@
+  ;; Never finishes being instantiated.
+  (start $forever)

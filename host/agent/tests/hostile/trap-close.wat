@@ -1,0 +1,2 @@
+  ;; Traps from close-connection.
+  (func (export "postern:delivery-agent/agent@0.1.0#close-connection") (result i32) (unreachable))

@@ -1,0 +1,2 @@
+  ;; Traps from open-connection.
+  (func (export "postern:delivery-agent/agent@0.1.0#open-connection") (param i32 i32 i32 i32 i32 i32) (result i32) (unreachable))

@@ -1,0 +1,3 @@
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (call $drop_item (local.get $item))
+    (call $ok_one (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)))

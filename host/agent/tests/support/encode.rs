@@ -1,0 +1,67 @@
+//! Makes components of hand-written `.wat` agents at test time.
+//!
+//! An agent file holds the functions that matter; what every agent needs (imports, memory, an allocator that only goes
+//! forward, helpers) comes from `prelude.wat`, and the exports that the file does not define come from
+//! `defaults/<export>.wat`. Other crates' tests may include this file with `#[path]`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The exports of the `agent` interface, each with the file that defines it where an agent does not.
+const EXPORTS: [&str; 4] = ["describe", "open-connection", "deliver", "close-connection"];
+
+/// The component that a `.wat` agent makes.
+pub fn encode(agent: &Path) -> Vec<u8> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root =
+        if here.ends_with("host/agent") { here.to_owned() } else { workspace(here).join("host/agent") };
+    let read =
+        |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let support = root.join("tests/support");
+    let body = read(agent.to_owned());
+    let mut text = format!("(module\n{}\n{body}\n", read(support.join("prelude.wat")));
+    for export in EXPORTS.iter().filter(|export| !body.contains(&format!("#{export}\""))) {
+        text += &read(support.join(format!("defaults/{export}.wat")));
+    }
+    text += ")\n";
+    let mut core = wat::parse_str(&text).unwrap_or_else(|e| panic!("{}: {e}", agent.display()));
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_path(root.join("../../wit/0.1.0")).unwrap();
+    let with_receipts = body.contains("/receipts@");
+    let world = if with_receipts { "delivery-agent-full" } else { "delivery-agent" };
+    if with_receipts {
+        keep_receipts_only(&mut resolve);
+    }
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
+    let mut encoder = ComponentEncoder::default().validate(true).module(&core).unwrap();
+    encoder.encode().unwrap_or_else(|e| panic!("{}: {e:?}", agent.display()))
+}
+
+/// Writes the component of a `.wat` agent into `folder` and gives its path.
+pub fn encode_into(agent: &Path, folder: &Path) -> PathBuf {
+    let path = folder.join(agent.file_stem().unwrap()).with_extension("wasm");
+    fs::write(&path, encode(agent)).unwrap();
+    path
+}
+
+/// The full world demands every optional interface; these agents implement one of them.
+fn keep_receipts_only(resolve: &mut Resolve) {
+    let names: Vec<_> =
+        resolve.interfaces.iter().map(|(id, i)| (id, i.name.clone().unwrap_or_default())).collect();
+    for (_, world) in resolve.worlds.iter_mut() {
+        world.exports.retain(|key, _| match key {
+            wit_parser::WorldKey::Interface(id) => {
+                names.iter().any(|(known, name)| known == id && (name == "agent" || name == "receipts"))
+            }
+            wit_parser::WorldKey::Name(_) => true,
+        });
+    }
+}
+
+fn workspace(here: &Path) -> PathBuf {
+    here.ancestors().find(|path| path.join("wit/0.1.0").is_dir()).expect("the workspace").to_owned()
+}

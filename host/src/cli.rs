@@ -1,0 +1,150 @@
+//! cli: the `postern` command line. One verb, one file.
+//!
+//! Exit codes: 0 done; 1 done, but the answer is no (not balanced, not found, nobody serves the address);
+//! 2 wrong usage or a config with faults; 3 it could not be done.
+
+mod agent;
+mod ask;
+mod audit;
+mod check;
+mod connector;
+mod demo;
+mod explain;
+mod init;
+mod message;
+mod queue;
+mod run;
+mod table;
+mod track;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The exit code for "done, but the answer is no".
+pub const NO: u8 = 1;
+/// The exit code for wrong usage and faulty configs (clap uses it, too).
+pub const USAGE: u8 = 2;
+/// The exit code for "could not be done".
+pub const FAILED: u8 = 3;
+
+/// Moves mail between SMTP and everything that is not SMTP.
+#[derive(Parser)]
+#[command(name = "postern", version, about, propagate_version = true)]
+struct Cli {
+    /// The config file.
+    #[arg(long, short, global = true, env = "POSTERN_CONFIG", default_value = "postern.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the host until SIGTERM or SIGINT.
+    Run(run::RunArguments),
+    /// Check the config and everything it names, exactly as `run` does before it starts.
+    Check,
+    /// Write a commented config with its folders and a systemd unit.
+    Init(init::InitArguments),
+    /// Watch real mail go through: an embedded host, a fax provider, a gateway and an SMTP sink.
+    Demo(demo::DemoArguments),
+    /// Show where an address goes, and why.
+    Explain(explain::ExplainArguments),
+    /// Queues: list, show, suspend, resume, retry.
+    #[command(subcommand)]
+    Queue(queue::QueueVerb),
+    /// Messages in the queue: show, suspend, resume, retry, remove.
+    #[command(subcommand)]
+    Message(message::MessageVerb),
+    /// Connectors: list.
+    #[command(subcommand)]
+    Connector(connector::ConnectorVerb),
+    /// Delivery agents: inspect.
+    #[command(subcommand)]
+    Agent(agent::AgentVerb),
+    /// What happened to messages.
+    Track(track::TrackArguments),
+    /// Recount everything and say whether it balances.
+    Audit,
+}
+
+/// What every verb gets.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The config file.
+    pub config: PathBuf,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// Why a verb did not do what it was asked, with the exit code.
+#[derive(Debug)]
+pub struct CliError {
+    code: u8,
+    text: String,
+}
+
+impl CliError {
+    /// It could not be done.
+    pub fn failed(text: impl std::fmt::Display) -> Self {
+        Self { code: FAILED, text: text.to_string() }
+    }
+
+    /// Wrong usage, or a config with faults.
+    pub fn usage(text: impl std::fmt::Display) -> Self {
+        Self { code: USAGE, text: text.to_string() }
+    }
+
+    /// The answer is no.
+    pub fn no(text: impl std::fmt::Display) -> Self {
+        Self { code: NO, text: text.to_string() }
+    }
+}
+
+/// What a verb comes to.
+pub type CliResult = Result<ExitCode, CliError>;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let common = Common { config: cli.config, json: cli.json };
+    let result = match cli.verb {
+        Verb::Run(arguments) => run::run(&common, &arguments),
+        Verb::Check => check::run(&common),
+        Verb::Init(arguments) => init::run(&common, &arguments),
+        Verb::Demo(arguments) => demo::run(&common, &arguments),
+        Verb::Explain(arguments) => explain::run(&common, &arguments),
+        Verb::Queue(verb) => queue::run(&common, verb),
+        Verb::Message(verb) => message::run(&common, verb),
+        Verb::Connector(verb) => connector::run(&common, &verb),
+        Verb::Agent(verb) => agent::run(&common, &verb),
+        Verb::Track(arguments) => track::run(&common, arguments),
+        Verb::Audit => audit::run(&common),
+    };
+    result.unwrap_or_else(|error| {
+        if common.json {
+            println!("{}", serde_json::json!({ "error": error.text }));
+        } else {
+            eprintln!("postern: {}", error.text.trim_end());
+        }
+        ExitCode::from(error.code)
+    })
+}
+
+/// The config, or its faults as an error; warnings go to the terminal.
+fn load_config(common: &Common) -> Result<crate::config::Config, CliError> {
+    match crate::config::load(&common.config) {
+        Ok((config, _)) => Ok(config),
+        Err(report) => Err(CliError::usage(report.human())),
+    }
+}
+
+fn print_json(value: &serde_json::Value) {
+    println!("{}", serde_json::to_string_pretty(value).expect("a JSON value always prints"));
+}

@@ -1,0 +1,100 @@
+//! `postern queue`: what waits, where, why, and when it is tried again.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::table::{Table, field, time};
+use super::{CliResult, Common, ask, print_json};
+use crate::operate::{QueueAction, Request};
+
+#[derive(Subcommand)]
+pub enum QueueVerb {
+    /// All queues.
+    List,
+    /// One queue (CONNECTOR/DESTINATION), or all of a connector, with their items.
+    Show {
+        /// `connector` or `connector/destination`.
+        queue: String,
+        /// At most so many items of each queue.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Try nothing until it is resumed.
+    Suspend(Change),
+    /// Go on after a suspension.
+    Resume(Change),
+    /// Try everything in it now.
+    Retry(Change),
+}
+
+#[derive(Args)]
+pub struct Change {
+    /// `connector` or `connector/destination`.
+    queue: String,
+    /// Why, for those who look at the queue later.
+    #[arg(long, default_value = "suspended by an operator")]
+    reason: String,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
+    let request = match verb {
+        QueueVerb::List => Request::QueueList,
+        QueueVerb::Show { queue, limit } => Request::QueueShow { queue, limit },
+        QueueVerb::Suspend(change) => set(change, QueueAction::Suspend),
+        QueueVerb::Resume(change) => set(change, QueueAction::Resume),
+        QueueVerb::Retry(change) => set(change, QueueAction::Retry),
+    };
+    let (list, show) = (matches!(request, Request::QueueList), matches!(request, Request::QueueShow { .. }));
+    let answer = ask::answer(common, request)?;
+    if common.json {
+        print_json(&answer);
+    } else if list {
+        print_queues(&answer);
+    } else if show {
+        print_items(&answer);
+    } else {
+        let done = if answer["done"] == true { "" } else { "would " };
+        println!("{done}{}: {} ({} items)", field(&answer, "action"), field(&answer, "queues"), answer["items"]);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn set(change: Change, action: QueueAction) -> Request {
+    Request::QueueSet { queue: change.queue, action, reason: change.reason, dry_run: change.dry_run }
+}
+
+fn print_queues(queues: &Value) {
+    let rows = queues.as_array().map_or(&[][..], Vec::as_slice);
+    if rows.is_empty() {
+        println!("all queues are empty");
+        return;
+    }
+    let mut table = Table::new(&["queue", "state", "items", "pending", "next try", "last error"]);
+    for row in rows {
+        table.row([
+            format!("{}/{}", field(row, "connector"), field(row, "destination")),
+            field(row, "state"),
+            field(row, "count"),
+            field(row, "pending"),
+            time(row, "next_retry"),
+            field(row, "last_error"),
+        ]);
+    }
+    table.print();
+}
+
+fn print_items(queues: &Value) {
+    print_queues(queues);
+    let mut table = Table::new(&["item", "sender", "size", "rcpts", "tries", "state", "next try", "last error"]);
+    for item in queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten()) {
+        let cells = ["item", "sender", "size", "recipients", "attempts", "state"].map(|name| field(item, name));
+        table.row(cells.into_iter().chain([time(item, "next_retry"), field(item, "last_error")]));
+    }
+    println!();
+    table.print();
+}

@@ -1,0 +1,44 @@
+//! `postern run`: the host.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{CliError, CliResult, Common};
+use crate::config::{self, LogFormat};
+use crate::{logging, server};
+
+#[derive(Args)]
+pub struct RunArguments {
+    /// When everything listens, this file appears with the ports and the pid, as JSON.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+    /// The form of the log; default: as the config says.
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+}
+
+pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
+    let (config, warnings) = config::load(&common.config).map_err(|report| CliError::usage(report.human()))?;
+    logging::start(arguments.log_format.unwrap_or(config.host.log_format));
+    for warning in warnings {
+        tracing::warn!(key = warning.key, "{}", warning.message);
+    }
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.host.worker_threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build().map_err(CliError::failed)?;
+    let ready_file = arguments.ready_file.clone();
+    runtime.block_on(async move {
+        let host = server::start(config).await.map_err(CliError::failed)?;
+        if let Some(path) = ready_file {
+            host.write_ready_file(&path).map_err(CliError::failed)?;
+        }
+        server::wait_for_signal().await.map_err(CliError::failed)?;
+        tracing::info!("stopping: what is being delivered may finish");
+        host.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}

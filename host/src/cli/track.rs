@@ -1,0 +1,91 @@
+//! `postern track`: what happened to messages.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::{Timestamp, ToSpan as _};
+
+use super::table::{Table, field, time};
+use super::{CliError, CliResult, Common, NO, ask, print_json};
+use crate::operate::Request;
+use crate::tracking::Query;
+
+#[derive(Args)]
+pub struct TrackArguments {
+    /// Our message id, or the text of the Message-ID header field.
+    #[arg(long, short)]
+    message: Option<String>,
+    /// A recipient; `*` stands for any text.
+    #[arg(long, short)]
+    recipient: Option<String>,
+    /// The sender; `*` stands for any text.
+    #[arg(long, short)]
+    sender: Option<String>,
+    /// Only this kind of event: receive, deliver, defer, fail ...
+    #[arg(long, short)]
+    event: Option<String>,
+    /// Not before: a time (2026-01-31T12:00:00Z) or so long ago (90m, 2d).
+    #[arg(long)]
+    since: Option<String>,
+    /// Not after, in the same forms.
+    #[arg(long)]
+    until: Option<String>,
+    /// At most so many events, the newest; 0: all.
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+}
+
+pub fn run(common: &Common, arguments: TrackArguments) -> CliResult {
+    let query = Query {
+        message: arguments.message,
+        recipient: arguments.recipient,
+        sender: arguments.sender,
+        event: arguments.event,
+        since: arguments.since.as_deref().map(moment).transpose()?,
+        until: arguments.until.as_deref().map(moment).transpose()?,
+        limit: arguments.limit,
+    };
+    let answer = ask::answer(common, Request::Track { query })?;
+    let found = answer.as_array().map_or(0, Vec::len);
+    if common.json {
+        print_json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if found == 0 {
+        println!("no events");
+        return Ok(ExitCode::from(NO));
+    }
+    let mut table = Table::new(&["time", "event", "connector", "sender", "recipient", "message", "response"]);
+    for row in answer.as_array().into_iter().flatten() {
+        let cells = ["event", "connector", "sender", "recipient", "message_id", "response"].map(|n| field(row, n));
+        table.row([time(row, "time")].into_iter().chain(cells));
+    }
+    table.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A point in time, or a span before now.
+fn moment(text: &str) -> Result<Timestamp, CliError> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let wrong = || CliError::usage(format!("{text:?} is neither a time (2026-01-31T12:00:00Z) nor a span (90m, 2d)"));
+    let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+    let days = i64::from(span.get_days()) + 7 * i64::from(span.get_weeks());
+    let hours = span.days(0).weeks(0).checked_add((days * 24).hours()).map_err(|_| wrong())?;
+    Timestamp::now().checked_sub(hours).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn times_and_spans_are_understood() {
+        assert_eq!(moment("2026-01-31T12:00:00Z").unwrap().to_string(), "2026-01-31T12:00:00Z");
+        for span in ["90m", "2d", "1h30m", "1w"] {
+            assert!(moment(span).unwrap() < jiff::Timestamp::now(), "{span}");
+        }
+        assert!(moment("yesterday").is_err());
+    }
+}

@@ -1,0 +1,362 @@
+//! `[delivery_agent_connectors.NAME]`: a sandboxed delivery agent, its settings, and the doors that are opened for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use super::host::secret;
+use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
+use super::raw::{Section, Wrong};
+use super::secrets::{Secret, Secrets};
+use super::values::{boolean, host_and_port, line, number, quoted, size, timer};
+
+/// `receipt_poll_interval`: how often an agent is asked for receipts.
+pub const RECEIPT_POLL_INTERVAL: Duration = Duration::from_secs(60);
+/// `receipt_expires_after`: how long a receipt is waited for when the agent does not say.
+pub const RECEIPT_EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// `limits.memory`: linear memory of one instance, in bytes.
+pub const MEMORY: u64 = 64 << 20;
+/// The largest `limits.memory`, in bytes: what the pool of instances reserves for each.
+pub const MOST_MEMORY: u64 = 256 << 20;
+/// `limits.cpu`: computing time of one call.
+pub const CPU: Duration = Duration::from_secs(10);
+/// `limits.deadline`: time of one call by the clock, host calls included (Exchange suggests 5 minutes).
+pub const DEADLINE: Duration = Duration::from_secs(300);
+/// `limits.http_request`: body of one HTTP request, in bytes.
+pub const HTTP_REQUEST: u64 = 32 << 20;
+/// `limits.http_response`: body of one HTTP response, in bytes.
+pub const HTTP_RESPONSE: u64 = 16 << 20;
+/// `limits.log_lines`: log lines of one call.
+pub const LOG_LINES: u32 = 200;
+/// `limits.http_requests`: HTTP requests of one call.
+pub const HTTP_REQUESTS: u32 = 100;
+/// `limits.handles`: open resources of one instance (messages, parts, connections).
+pub const HANDLES: u32 = 4096;
+/// The largest `grants.state`, in bytes.
+pub const MOST_STATE: u64 = 1 << 30;
+
+/// Grants that are read and checked, but that the runtime of the agents does not know yet.
+const NOT_YET: [&str; 5] = ["tcp", "directories", "state", "callback", "inbound"];
+
+/// One delivery-agent connector.
+#[derive(Clone, Debug)]
+pub struct DeliveryAgentConfig {
+    /// What every outgoing connector has.
+    pub common: Outgoing,
+    /// The component, a `.wasm` file.
+    pub agent: PathBuf,
+    /// The protocol that the agent must serve; `None`: whatever it says (Exchange: `DeliveryProtocol`).
+    pub delivery_protocol: Option<String>,
+    /// The agent's own settings, an object.
+    pub settings: Value,
+    /// The doors that are open for it.
+    pub grants: Grants,
+    /// What it may use up.
+    pub limits: AgentLimits,
+    /// How often it is asked for receipts.
+    pub receipt_poll_interval: Duration,
+    /// How long a receipt is waited for when the agent does not say.
+    pub receipt_expires_after: SignedDuration,
+    /// Whether its refusal may fail a whole queue; otherwise the queue is suspended and an alarm raised.
+    pub allow_fail_queue: bool,
+}
+
+/// Single doors to the outside; everything else is closed.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// URL prefixes, `https://fax.example/v1/`.
+    pub http: Vec<String>,
+    /// `host:port`, or `tls://host:port` when the host is to speak TLS.
+    pub tcp: Vec<String>,
+    /// Secrets by name, with their values.
+    pub secrets: Vec<(String, Secret)>,
+    /// Folders.
+    pub directories: Vec<DirectoryGrant>,
+    /// How many bytes of state are kept for it; 0: none.
+    pub state: u64,
+    /// Whether its provider may call back.
+    pub callback: bool,
+    /// Whether it may hand in mail.
+    pub inbound: bool,
+}
+
+/// A folder that an agent may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryGrant {
+    /// The agent sees it as `/NAME`; the last part of the path.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether the agent may write in it.
+    pub writable: bool,
+}
+
+/// What an agent may use up; passing a limit ends the instance or the call, never the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentLimits {
+    /// Linear memory of one instance, in bytes.
+    pub memory: u64,
+    /// Computing time of one call.
+    pub cpu: Duration,
+    /// Time of one call by the clock, host calls included.
+    pub deadline: Duration,
+    /// HTTP requests of one call.
+    pub http_requests: u32,
+    /// Body of one HTTP request, in bytes.
+    pub http_request: u64,
+    /// Body of one HTTP response, in bytes.
+    pub http_response: u64,
+    /// Log lines of one call; the rest is counted and dropped.
+    pub log_lines: u32,
+    /// Open resources of one instance.
+    pub handles: u32,
+}
+
+impl DeliveryAgentConfig {
+    pub(super) fn read(name: &str, section: &Section<'_>, secrets: &Secrets) -> Option<Self> {
+        let common = Outgoing::read(ConnectorKind::DeliveryAgent, name, section);
+        let agent = section.required("agent", line, "write agent = \"agents/NAME.wasm\"");
+        let agent = agent.map(|path| section.document().resolve(&path));
+        let delivery_protocol = section.optional("delivery_protocol", label);
+        let settings = section.or("settings", settings, Value::Object(Map::new()));
+        let grants = Grants::read(&section.table("grants"), secrets);
+        let limits = AgentLimits::read(&section.table("limits"));
+        let poll = timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
+        let receipt_poll_interval = section.or("receipt_poll_interval", poll, RECEIPT_POLL_INTERVAL);
+        let receipt_expires_after = section.or("receipt_expires_after", long_wait, RECEIPT_EXPIRES_AFTER);
+        let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
+        section.finish();
+        let agent = agent?;
+        if common.enabled && !agent.is_file() {
+            let found = section.entry("agent");
+            let hint = "the connector is off until the file is there; messages for it wait";
+            let wrong = Wrong::hinted(format!("{} is not a file", quoted(&agent.to_string_lossy())), hint);
+            found.inspect(|entry| entry.warn(wrong));
+        }
+        Some(Self {
+            common,
+            agent,
+            delivery_protocol,
+            settings,
+            grants,
+            limits,
+            receipt_poll_interval,
+            receipt_expires_after,
+            allow_fail_queue,
+        })
+    }
+}
+
+impl Grants {
+    fn read(section: &Section<'_>, secrets: &Secrets) -> Self {
+        let document = section.document();
+        let grants = Self {
+            http: section.list("http", http_grant).unwrap_or_default(),
+            tcp: section.list("tcp", tcp_grant).unwrap_or_default(),
+            secrets: section.list("secrets", |value| secret(value, secrets)).unwrap_or_default(),
+            directories: section
+                .list("directories", |value| {
+                    let (name, path, writable) = directory_grant(value)?;
+                    Ok(DirectoryGrant { name, path: document.resolve(&path), writable })
+                })
+                .unwrap_or_default(),
+            state: section.or("state", size(0, MOST_STATE), 0),
+            callback: section.or("callback", boolean, false),
+            inbound: section.or("inbound", boolean, false),
+        };
+        section.finish();
+        for key in NOT_YET {
+            section.entry(key).inspect(|entry| entry.warn(Wrong::new("this version opens no such door yet")));
+        }
+        let mut names: Vec<_> = grants.directories.iter().map(|grant| grant.name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            section.fault(Wrong::hinted(
+                "two directories end in the same name, which is what the agent sees",
+                "rename one of them",
+            ));
+        }
+        grants
+    }
+}
+
+impl AgentLimits {
+    fn read(section: &Section<'_>) -> Self {
+        let call = || timer(SignedDuration::from_millis(10), SignedDuration::from_hours(24));
+        let limits = Self {
+            memory: section.or("memory", size(1 << 20, MOST_MEMORY), MEMORY),
+            cpu: section.or("cpu", call(), CPU),
+            deadline: section.or("deadline", call(), DEADLINE),
+            http_requests: section.or("http_requests", number(1, 100_000), HTTP_REQUESTS),
+            http_request: section.or("http_request", size(0, 256 << 20), HTTP_REQUEST),
+            http_response: section.or("http_response", size(0, 256 << 20), HTTP_RESPONSE),
+            log_lines: section.or("log_lines", number(0, 100_000), LOG_LINES),
+            handles: section.or("handles", number(16, 100_000), HANDLES),
+        };
+        section.finish();
+        limits
+    }
+}
+
+/// `[METHOD,...] URL [private]`: the form of the text; what it opens is for the runtime of the agents to say.
+fn http_grant(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let found = line(value)?;
+    let words: Vec<&str> = found.split_whitespace().collect();
+    let url = match words[..] {
+        [url] | [url, "private"] => Some(url),
+        [methods, url] | [methods, url, "private"] => {
+            methods.bytes().all(|b| b.is_ascii_uppercase() || b == b',').then_some(url)
+        }
+        _ => None,
+    };
+    if url.is_some_and(is_url_prefix) {
+        return Ok(found);
+    }
+    Err(Wrong::hinted(
+        format!("{} is not a URL that can be granted", quoted(&found)),
+        "write a URL prefix: \"https://fax.example/v1/\", \"GET,POST https://fax.example/v1/\", \"http://intranet.example/ private\"",
+    ))
+}
+
+/// A scheme, a host and a path, and nothing that would make the prefix wider than it looks.
+fn is_url_prefix(url: &str) -> bool {
+    let (port, rest) = match url.split_once("://") {
+        Some(("https", rest)) => (443, rest),
+        Some(("http", rest)) => (80, rest),
+        _ => return false,
+    };
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    !url.contains(['*', '?', '#', '@', '\\']) && host_and_port(host, Some(port)).is_some()
+}
+
+/// `host:port` or `tls://host:port`.
+fn tcp_grant(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let found = line(value)?;
+    match host_and_port(found.strip_prefix("tls://").unwrap_or(&found), None) {
+        Some(_) => Ok(found),
+        None => Err(Wrong::hinted(
+            format!("{} is not a host and a port", quoted(&found)),
+            "write \"smsc.example:2775\" or \"tls://smsc.example:3550\"",
+        )),
+    }
+}
+
+/// `path`, or `path:rw` when the agent may write.
+fn directory_grant(value: &DeValue<'_>) -> Result<(String, String, bool), Wrong> {
+    let found = line(value)?;
+    let (path, writable) = match found.rsplit_once(':') {
+        Some((path, "rw")) => (path, true),
+        Some((path, "ro")) => (path, false),
+        _ => (found.as_str(), false),
+    };
+    match std::path::Path::new(path).file_name() {
+        Some(name) => Ok((name.to_string_lossy().into_owned(), path.to_owned(), writable)),
+        None => Err(Wrong::hinted(
+            format!("{} has no name that the agent could see", quoted(path)),
+            "write a folder: \"fax/fonts\", or \"fax/spool:rw\" if the agent may write",
+        )),
+    }
+}
+
+/// A table as JSON, which is how the agent sees it.
+fn settings(value: &DeValue<'_>) -> Result<Value, Wrong> {
+    let table = value.as_table().ok_or_else(|| {
+        Wrong::hinted("expected a table".to_owned(), "write settings = { key = \"value\" }")
+    })?;
+    object(table)
+}
+
+fn object(table: &DeTable<'_>) -> Result<Value, Wrong> {
+    let members = table.iter().map(|(key, value)| Ok((key.get_ref().to_string(), json(value.get_ref())?)));
+    members.collect::<Result<Map<_, _>, Wrong>>().map(Value::Object)
+}
+
+fn json(value: &DeValue<'_>) -> Result<Value, Wrong> {
+    match value {
+        DeValue::String(text) => Ok(Value::from(text.as_ref())),
+        DeValue::Boolean(on) => Ok(Value::from(*on)),
+        DeValue::Datetime(date) => Ok(Value::from(date.to_string())),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map(Value::from)
+            .map_err(|_| Wrong::new("a number in it is too large")),
+        DeValue::Float(float) => float
+            .as_str()
+            .parse::<f64>()
+            .ok()
+            .and_then(serde_json::Number::from_f64)
+            .map(Value::Number)
+            .ok_or_else(|| Wrong::new("a number in it is not finite")),
+        DeValue::Array(items) => {
+            items.iter().map(|item| json(item.get_ref())).collect::<Result<Vec<_>, _>>().map(Value::Array)
+        }
+        DeValue::Table(table) => object(table),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(text: &str, parser: impl Fn(&DeValue<'_>) -> Result<T, Wrong>) -> Result<T, Wrong> {
+        parser(DeValue::parse(text).unwrap().get_ref())
+    }
+
+    #[test]
+    fn http_grants_say_scheme_and_host_and_perhaps_methods() {
+        for good in [
+            "https://fax.example/",
+            "https://fax.example",
+            "http://127.0.0.1:8080/v1/",
+            "https://[::1]:8443/x",
+            "GET,POST https://fax.example/v1/",
+            "POST http://intranet.example/ private",
+        ] {
+            assert_eq!(with(&format!("\"{good}\""), http_grant), Ok(good.to_owned()));
+        }
+        for bad in [
+            "fax.example/",
+            "ftp://a/",
+            "https://*.example/",
+            "https://u@a/",
+            "https:///",
+            "https://a/?q",
+            "post https://a/",
+            "https://a/ public",
+        ] {
+            assert!(with(&format!("\"{bad}\""), http_grant).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tcp_grants_say_host_and_port() {
+        assert!(with("\"smsc.example:2775\"", tcp_grant).is_ok());
+        assert!(with("\"tls://smsc.example:3550\"", tcp_grant).is_ok());
+        assert!(with("\"smsc.example\"", tcp_grant).is_err());
+        assert!(with("\"udp://smsc.example:1\"", tcp_grant).is_err());
+    }
+
+    #[test]
+    fn directory_grants_are_read_only_unless_said() {
+        assert_eq!(with("\"a/fonts\"", directory_grant).unwrap(), ("fonts".into(), "a/fonts".into(), false));
+        assert_eq!(
+            with("\"a/spool:rw\"", directory_grant).unwrap(),
+            ("spool".into(), "a/spool".into(), true)
+        );
+        assert!(with("\"/\"", directory_grant).is_err());
+        assert!(with("\"..\"", directory_grant).is_err());
+    }
+
+    #[test]
+    fn settings_become_json_as_they_are() {
+        let text = "{ url = 'u', pages = [1, -2, 0x10], ratio = 1.5, on = true, since = 2026-01-01, deep = { a = {} } }";
+        let expected = serde_json::json!({
+            "url": "u", "pages": [1, -2, 16], "ratio": 1.5, "on": true, "since": "2026-01-01", "deep": { "a": {} }
+        });
+        assert_eq!(with(text, settings), Ok(expected));
+        assert!(with("{ a = inf }", settings).is_err());
+        assert!(with("\"x\"", settings).is_err());
+    }
+}

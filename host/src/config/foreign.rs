@@ -1,0 +1,142 @@
+//! `[foreign_connectors.NAME]`: a drop directory that a legacy program, the gateway, empties.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::outgoing::{ConnectorKind, Outgoing};
+use super::raw::{Section, Wrong};
+use super::values::{
+    MAX_DURATION, boolean, choice, duration_or_never, file_mode, limit, line, number, quoted, timer,
+};
+
+/// `file_mode`: the gateway's group may read, others may not.
+pub const FILE_MODE: u32 = 0o640;
+/// `unclaimed_warn_after`: how long a file may lie before the gateway counts as dead.
+pub const UNCLAIMED_WARN_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// The profiles that are known: `eml`, a trace header and the message as it was received.
+pub const PROFILES: &[(&str, &str)] = &[("eml", "eml")];
+
+/// When a message counts as handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuccessOn {
+    /// When the file is in the directory: reported as relayed, as Exchange does.
+    Published,
+    /// When the gateway has taken it away.
+    Taken,
+}
+
+/// How pickups are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// By events where the file system has them, by listing elsewhere.
+    Auto,
+    /// By events, and by listing now and then.
+    Events,
+    /// By listing only: for network file systems.
+    Poll,
+}
+
+/// How much may lie in a drop directory; when it is full, the queue waits (Exchange: `DropDirectoryQuota`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of all files together; `None`: unlimited.
+    pub bytes: Option<u64>,
+    /// Number of files; `None`: unlimited.
+    pub files: Option<u64>,
+}
+
+/// One foreign connector.
+#[derive(Clone, Debug)]
+pub struct ForeignConfig {
+    /// What every outgoing connector has.
+    pub common: Outgoing,
+    /// Where the files go.
+    pub drop_directory: PathBuf,
+    /// Where they are written first; on the same file system. `None`: `.tmp` in the drop directory.
+    pub temp_directory: Option<PathBuf>,
+    /// Whether a missing drop directory is made.
+    pub create_directory: bool,
+    /// The gateway's file format.
+    pub profile: String,
+    /// How much may lie there.
+    pub quota: Quota,
+    /// Permission bits of the files.
+    pub file_mode: u32,
+    /// When a message counts as handed over.
+    pub success_on: SuccessOn,
+    /// Whether senders are told that a message was relayed even when they did not ask (Exchange: `RelayDsnRequired`).
+    pub relay_dsn: bool,
+    /// How long a file may lie before a warning; `None`: never a warning.
+    pub unclaimed_warn_after: Option<SignedDuration>,
+    /// How pickups are noticed.
+    pub watch: Watch,
+    /// How often the directory is listed; `None`: every 30 seconds beside events, every 2 seconds without.
+    pub poll_interval: Option<Duration>,
+}
+
+impl ForeignConfig {
+    pub(super) fn read(name: &str, section: &Section<'_>) -> Option<Self> {
+        let document = section.document();
+        let common = Outgoing::read(ConnectorKind::Foreign, name, section);
+        let drop_directory = section.required("drop_directory", line, "write drop_directory = \"drop/NAME\"");
+        let temp_directory = section.optional("temp_directory", line).map(|path| document.resolve(&path));
+        let create_directory = section.or("create_directory", boolean, false);
+        let profile = section.or("profile", choice(PROFILES), PROFILES[0].1).to_owned();
+        let quota = Quota::read(&section.table("quota"));
+        let file_mode = section.or("file_mode", file_mode, FILE_MODE);
+        let success = choice(&[("published", SuccessOn::Published), ("taken", SuccessOn::Taken)]);
+        let success_on = section.or("success_on", success, SuccessOn::Published);
+        let relay_dsn = section.or("relay_dsn", boolean, false);
+        let unclaimed = duration_or_never(SignedDuration::from_secs(1), MAX_DURATION);
+        let unclaimed_warn_after = section.or("unclaimed_warn_after", unclaimed, Some(UNCLAIMED_WARN_AFTER));
+        let watch = choice(&[("auto", Watch::Auto), ("events", Watch::Events), ("poll", Watch::Poll)]);
+        let watch = section.or("watch", watch, Watch::Auto);
+        let poll = timer(SignedDuration::from_millis(100), SignedDuration::from_hours(1));
+        let poll_interval = section.optional("poll_interval", poll);
+        section.finish();
+        let drop_directory = document.resolve(&drop_directory?);
+        if common.enabled && !create_directory && !drop_directory.is_dir() {
+            let shown = quoted(&drop_directory.to_string_lossy());
+            let hint = "make it, or write create_directory = true; until then messages for it wait";
+            let wrong = Wrong::hinted(format!("the directory {shown} is missing"), hint);
+            section.entry("drop_directory").inspect(|entry| entry.warn(wrong));
+        }
+        if temp_directory.as_ref() == Some(&drop_directory) {
+            section.fault(Wrong::hinted(
+                "temp_directory is the drop directory itself, so the gateway would see half-written files",
+                "leave temp_directory out, or name another folder on the same file system",
+            ));
+        }
+        Some(Self {
+            common,
+            drop_directory,
+            temp_directory,
+            create_directory,
+            profile,
+            quota,
+            file_mode,
+            success_on,
+            relay_dsn,
+            unclaimed_warn_after,
+            watch,
+            poll_interval,
+        })
+    }
+}
+
+impl Quota {
+    fn read(section: &Section<'_>) -> Self {
+        let files = |value: &toml::de::DeValue<'_>| match value.as_str() {
+            Some("unlimited") => Ok(None),
+            _ => number(1, u32::MAX)(value).map(|files| Some(u64::from(files))),
+        };
+        let quota = Self {
+            bytes: section.or("bytes", limit(1, 1 << 50), None),
+            files: section.or("files", files, None),
+        };
+        section.finish();
+        quota
+    }
+}

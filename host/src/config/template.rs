@@ -1,0 +1,227 @@
+//! Texts that `postern init` writes: a configuration to start from, a service unit, and lines for Postfix.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::checked::Config;
+
+/// A commented configuration that runs as it is, on loopback and below the folder it lies in.
+///
+/// `host_name` goes into `host.name`; what is not a host name becomes `localhost`.
+#[must_use]
+pub fn starter(host_name: &str) -> String {
+    let name = if super::values::is_host_name(host_name) { host_name } else { "localhost" };
+    STARTER.replace("@NAME@", name)
+}
+
+/// A systemd unit that gives the host no more than it needs. The configuration is `/etc/postern/postern.toml`, the
+/// data directory `/var/lib/postern`.
+#[must_use]
+pub fn service_unit() -> String {
+    SERVICE_UNIT.to_owned()
+}
+
+/// Lines for `/etc/postfix/transport` and `main.cf` that send the domains of this configuration here, and say how.
+/// Without an SMTP domain or an enabled receive connector there is nothing to say but that.
+#[must_use]
+pub fn postfix_transport_hint(config: &Config) -> String {
+    let Some(address) = reachable_at(config) else {
+        return "# No receive connector with a fixed port is enabled, so Postfix cannot send anything here.\n".to_owned();
+    };
+    let enabled = config.outgoing().filter(|connector| connector.enabled);
+    // What goes on by a send connector is the rest of the world, which Postfix serves itself.
+    let ours = enabled.filter(|connector| connector.kind != super::ConnectorKind::Send);
+    let spaces = ours.flat_map(|connector| &connector.address_spaces);
+    let smtp = spaces.filter(|space| space.kind.is_smtp() && !space.takes_all());
+    let domains = smtp.map(|space| match space.pattern.strip_prefix('*') {
+        Some(below) => below.to_owned(),
+        None => space.pattern.clone(),
+    });
+    let domains: BTreeSet<String> =
+        domains.chain(config.rewrites.iter().filter_map(|rule| rule.domain())).collect();
+    if domains.is_empty() {
+        return "# No connector serves an SMTP domain of its own: add one, or a rewrite like {number}@fax.example.\n"
+            .to_owned();
+    }
+    let mut out = "# /etc/postfix/transport\n".to_owned();
+    for domain in domains {
+        let _ = writeln!(out, "{domain:<30} smtp:[{}]:{}", address.ip(), address.port());
+    }
+    out.push_str("\n# then:\n#   postmap /etc/postfix/transport\n");
+    out.push_str("#   postconf -e 'transport_maps = hash:/etc/postfix/transport'\n#   postfix reload\n");
+    out.push_str("# For mail from elsewhere, list the domains in relay_domains as well.\n");
+    out
+}
+
+/// Where a client on this machine reaches the host: an address on every interface is reached by loopback.
+fn reachable_at(config: &Config) -> Option<SocketAddr> {
+    let enabled = config.receive_connectors.iter().filter(|connector| connector.enabled);
+    let address = enabled.flat_map(|connector| &connector.listen).find(|address| address.port() != 0)?;
+    let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    Some(SocketAddr::new(ip, address.port()))
+}
+
+const STARTER: &str = r#"# Postern: mail in by SMTP, out to whatever is not SMTP.
+# Every key and its default is described in docs/config.md. Relative paths count from the folder of this file.
+# `postern check` reads this file and tells everything that is wrong with it.
+
+[host]
+name = "@NAME@"
+data_directory = "data"
+
+# Metrics, the HTTP API and the web page, for this machine only.
+[admin]
+listen = "127.0.0.1:8025"
+
+# Mail comes in here. Only clients of remote_networks are served.
+[receive_connectors.default]
+listen = ["127.0.0.1:2525"]
+remote_networks = ["127.0.0.0/8", "::1/128"]
+max_message_size = "35MiB"
+
+# Mail for outbox.example, and any address like FILE:name, becomes a file in drop/outbox.
+# The program that reads the files takes each one by renaming or deleting it.
+[foreign_connectors.outbox]
+address_spaces = ["SMTP:outbox.example", "FILE:*"]
+drop_directory = "drop/outbox"
+create_directory = true
+profile = "eml"
+quota = { bytes = "1GiB", files = 10000 }
+
+# A delivery agent: a sandboxed plugin that hands each message to a web service.
+# It can reach nothing but what its grants name.
+#[delivery_agent_connectors.webhook]
+#address_spaces = ["SMTP:hook.example"]
+#agent = "agents/webhook.wasm"
+#settings = { url = "https://hook.example/v1/messages" }
+#grants = { http = ["https://hook.example/v1/"], secrets = ["webhook-token"] }
+#retry = { default = "1m*4, 5m*6, 10m", throttled = "30s, 2m*5, 10m" }
+
+# Where failure reports to senders, and all other mail, go. Without it they wait in a queue.
+#[send_connectors.internet]
+#address_spaces = ["SMTP:*;50"]
+#smart_hosts = ["mail.example:25"]
+
+# Turns addresses into another type: 4930123@fax.example becomes FAX:4930123.
+#[[rewrites]]
+#match = "{number}@fax.example"
+#to = "FAX:{number}"
+
+# Secrets lie in files that only the host can read, or come from the environment.
+#[secrets]
+#webhook-token = { file = "secrets/webhook-token" }
+"#;
+
+const SERVICE_UNIT: &str = "\
+[Unit]
+Description=Postern, mail to delivery agents and drop directories
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+ExecStartPre=/usr/local/bin/postern check --config /etc/postern/postern.toml
+ExecStart=/usr/local/bin/postern run --config /etc/postern/postern.toml
+User=postern
+Group=postern
+WorkingDirectory=/var/lib/postern
+StateDirectory=postern
+StateDirectoryMode=0750
+UMask=0027
+Restart=on-failure
+RestartSec=2s
+TimeoutStopSec=45s
+LimitNOFILE=65536
+
+# Ports below 1024, and nothing else that is root's.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+NoNewPrivileges=yes
+
+# Drop directories outside of /var/lib/postern must be listed: ReadWritePaths=/srv/drop
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+# MemoryDenyWriteExecute must stay off: agents are compiled to machine code when they are loaded.
+MemoryDenyWriteExecute=no
+
+[Install]
+WantedBy=multi-user.target
+";
+
+#[cfg(test)]
+mod tests {
+    use super::super::check_text;
+    use super::*;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        let path = Path::new("/nonexistent/postern.toml");
+        check_text(text, path, path, &|_| None).unwrap_or_else(|report| panic!("{report}")).0
+    }
+
+    #[test]
+    fn the_starter_is_without_faults_and_names_the_host() {
+        assert_eq!(config(&starter("gw1.example")).host.name, "gw1.example");
+        assert_eq!(config(&starter("not a name")).host.name, "localhost");
+    }
+
+    #[test]
+    fn the_starter_stays_without_faults_when_its_examples_are_switched_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = folder.path().join("secrets");
+        std::fs::create_dir(&secrets).unwrap();
+        std::fs::write(secrets.join("webhook-token"), "x").unwrap();
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(secrets.join("webhook-token"), closed).unwrap();
+        let on: String = starter("gw1.example")
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(example) if !example.starts_with(' ') => format!("{example}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let path = folder.path().join("postern.toml");
+        let (config, _) =
+            check_text(&on, &path, &path, &|_| None).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(config.outgoing().count(), 3);
+        assert_eq!(config.rewrites.len(), 1);
+    }
+
+    #[test]
+    fn the_unit_runs_the_host_and_stops_later_than_its_grace() {
+        let unit = service_unit();
+        assert!(unit.contains("ExecStart=/usr/local/bin/postern run --config "));
+        let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+        let stop = super::super::parse_duration(stop).unwrap().unsigned_abs();
+        assert!(stop > super::super::host::SHUTDOWN_GRACE);
+    }
+
+    #[test]
+    fn postfix_is_told_about_the_domains_that_end_here() {
+        let hint = postfix_transport_hint(&config(&starter("gw1.example")));
+        assert!(hint.contains("outbox.example                 smtp:[127.0.0.1]:2525\n"), "{hint}");
+        let with_rewrite =
+            starter("gw1.example") + "[[rewrites]]\nmatch = \"{n}@fax.example\"\nto = \"FAX:{n}\"\n";
+        assert!(postfix_transport_hint(&config(&with_rewrite)).contains("\nfax.example "));
+        let random_port = starter("gw1.example").replace("127.0.0.1:2525", "127.0.0.1:0");
+        assert!(postfix_transport_hint(&config(&random_port)).starts_with("# No receive connector"));
+    }
+}

@@ -1,0 +1,107 @@
+//! DeliveryAgentConnector: hands items to a WASM delivery agent.
+
+use std::sync::Arc;
+
+use postern_agent::{Agent, AgentConnection, AgentSpec, Runtime};
+use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
+
+use super::{BoxFuture, Connection, Connector, ConnectorState};
+
+/// A connector with its agent, or with the reason why it has none.
+pub struct DeliveryAgentConnector {
+    name: Arc<str>,
+    runtime: Runtime,
+    agent: Result<Agent, String>,
+}
+
+impl DeliveryAgentConnector {
+    /// Loads the agent. Blocking: it may have to be compiled. An agent that cannot be loaded disables the connector;
+    /// its mail waits.
+    #[must_use]
+    pub fn load(name: Arc<str>, runtime: Runtime, spec: AgentSpec) -> Self {
+        let path = spec.component.display().to_string();
+        let agent = runtime.load(spec).map_err(|error| {
+            tracing::error!(connector = %name, agent = path, %error, "the agent cannot be loaded; its mail waits");
+            error.to_string()
+        });
+        if let Ok(agent) = &agent {
+            let about = agent.description();
+            let (version, digest) = (&about.version, agent.digest());
+            tracing::info!(connector = %name, agent = about.name, version, digest, "agent loaded");
+        }
+        Self { name, runtime, agent }
+    }
+
+    /// A connector that cannot work, and says why.
+    #[must_use]
+    pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
+        tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
+        Self { name, runtime, agent: Err(reason) }
+    }
+}
+
+impl Connector for DeliveryAgentConnector {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+        Box::pin(async move {
+            let agent = self.agent.as_ref().map_err(|reason| {
+                let text = format!("the agent cannot be loaded: {reason}");
+                Refusal::DeferQueue(Deferral::new(451, (4, 3, 5), &text, "service-unavailable"))
+            })?;
+            let connection = agent.open(hop).await?;
+            Ok(Box::new(AgentLine(connection)) as Box<dyn Connection>)
+        })
+    }
+
+    fn poll_receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {
+        Box::pin(async move {
+            let Ok(agent) = self.agent.clone() else { return Ok(Vec::new()) };
+            let ids = ids.to_vec();
+            // Agents run on their own runtime, whoever asks.
+            let polled = self.runtime.handle().spawn(async move { agent.poll_receipts(&ids).await });
+            polled.await.unwrap_or_else(|error| {
+                Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
+            })
+        })
+    }
+
+    fn can_poll(&self) -> bool {
+        self.agent.as_ref().is_ok_and(Agent::has_receipts)
+    }
+
+    fn runtime(&self) -> Option<&tokio::runtime::Handle> {
+        Some(self.runtime.handle())
+    }
+
+    fn state(&self) -> ConnectorState {
+        match &self.agent {
+            Ok(_) => ConnectorState::Ready,
+            Err(reason) => ConnectorState::Disabled(reason.clone()),
+        }
+    }
+}
+
+/// An open connection of an agent.
+struct AgentLine(AgentConnection);
+
+impl Connection for AgentLine {
+    fn label(&self) -> &str {
+        self.0.label()
+    }
+
+    fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
+        Box::pin(self.0.deliver(request))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let label = self.0.label().to_owned();
+            if let Err(fault) = self.0.close().await {
+                tracing::warn!(far_end = label, reason = %fault.response, "the agent did not close in good order");
+            }
+        })
+    }
+}

@@ -1,0 +1,348 @@
+//! Settler: between the pure settlement and the store. It reads what a settlement needs, hands the write in, and
+//! does what follows for the queue, the receipts, the outbox and the counters.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use postern_model::{
+    Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return,
+};
+use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoredReceipt};
+use tokio::sync::{Notify, mpsc};
+
+use crate::metrics::Metrics;
+use crate::settle::{self, Context, QueueEffect, Settlement};
+use crate::topology::{CurrentTopology, Topology};
+
+/// The most of a message's headers that is kept for a DSN, in bytes.
+const MAX_DSN_HEADERS: usize = 64 * 1024;
+/// How long an item that cannot be read is left alone before the next look.
+const UNREADABLE_PAUSE: SignedDuration = SignedDuration::from_mins(5);
+/// Pause after a write that the store refused, so that a full disk does not make a tight loop.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Receipts on their way from a connection to where they are settled.
+pub type ReceiptSender = mpsc::UnboundedSender<(String, Vec<Receipt>)>;
+
+/// Tells a connector, by its name, which receipts have become durable.
+pub type Watchers = Arc<dyn Fn(&str, &[(String, Timestamp)]) + Send + Sync>;
+
+/// Shared by all dispatchers, the receipts and the operators.
+pub struct Settler {
+    store: Arc<dyn Store>,
+    topology: Arc<CurrentTopology>,
+    metrics: Arc<Metrics>,
+    /// Rings when DSNs are owed.
+    outbox: Arc<Notify>,
+    receipts: ReceiptSender,
+    /// Told which receipts to look out for once they are durable.
+    watchers: Watchers,
+}
+
+impl Settler {
+    /// Joins what settling needs.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        topology: Arc<CurrentTopology>,
+        metrics: Arc<Metrics>,
+        outbox: Arc<Notify>,
+        receipts: ReceiptSender,
+        watchers: Watchers,
+    ) -> Self {
+        Self { store, topology, metrics, outbox, receipts, watchers }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The topology in force.
+    #[must_use]
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.get()
+    }
+
+    /// Reads a leased item for delivery. `None` when there is nothing to deliver: it expired, is gone, or cannot be read.
+    pub(super) async fn prepare(
+        &self,
+        mut lease: Lease,
+        in_flight: &mut InFlight,
+    ) -> Option<(Lease, DeliveryRequest)> {
+        let loaded = match lease.load(&*self.store).await {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => {
+                tracing::error!(item = %lease.item(), "an item in the index is not in the store");
+                return None;
+            }
+            Err(error) => {
+                tracing::error!(item = %lease.item(), %error, "an item cannot be read; its queue waits");
+                let until = Timestamp::now().checked_add(UNREADABLE_PAUSE).unwrap_or(Timestamp::MAX);
+                let hop = lease.next_hop().clone();
+                self.store.index().set_retry(&hop, until, &error.to_string());
+                return None;
+            }
+        };
+        if let Some(settlement) = self.by_time(&loaded).await {
+            let commit = self.hand_in(lease, &loaded.item, settlement);
+            in_flight.push(commit).await;
+            return None;
+        }
+        let attempt = loaded.item.attempts + 1;
+        Some((lease, DeliveryRequest { message: loaded.message, item: loaded.item, content: loaded.content, attempt }))
+    }
+
+    /// Settles an attempt and hands the write in.
+    pub(super) async fn settle_attempt(
+        &self,
+        lease: Lease,
+        request: &DeliveryRequest,
+        mut report: DeliveryReport,
+        label: &str,
+        in_flight: &mut InFlight,
+    ) {
+        let receipts = std::mem::take(&mut report.receipts);
+        let topology = self.topology();
+        let policy = topology.policy_for(lease.next_hop());
+        let quoted = Quoted::for_report(&topology, request, &report).await;
+        let failures = self.store.index().failures(lease.next_hop());
+        let context = quoted.context(&request.message, &policy);
+        let settlement =
+            settle::settle(context, &request.item, &report, label, failures, &mut fastrand::Rng::new());
+        self.log(request, &report, &settlement);
+        let commit = self.hand_in(lease, &request.item, settlement);
+        in_flight.push(commit).await;
+        if !receipts.is_empty() {
+            // The receiver lives as long as the host; when it is gone the far end will be asked again.
+            let _ = self.receipts.send((request.item.next_hop.connector.to_string(), receipts));
+        }
+    }
+
+    /// Settles an item for which time alone decides something.
+    pub async fn settle_overdue(&self, mut lease: Lease) {
+        let item = lease.item();
+        let Ok(Some(loaded)) = lease.load(&*self.store).await else { return };
+        if let Some(settlement) = self.by_time(&loaded).await {
+            if let Err(error) = self.hand_in(lease, &loaded.item, settlement).await {
+                tracing::error!(%item, %error, "an overdue item was not settled");
+            }
+        }
+    }
+
+    async fn by_time(&self, loaded: &Loaded) -> Option<Settlement> {
+        let now = Timestamp::now();
+        let due = loaded.item.deadline().is_some_and(|at| at <= now)
+            || loaded.item.pending().next().is_some() && loaded.item.wake_at().is_some_and(|at| at <= now);
+        if !due {
+            return None;
+        }
+        let topology = self.topology();
+        let policy = topology.policy_for(&loaded.item.next_hop);
+        let quoted = Quoted::of(&topology, &loaded.message, &loaded.content).await;
+        settle::settle_by_time(quoted.context(&loaded.message, &policy), &loaded.item)
+    }
+
+    /// Hands a settlement in and does what follows from it. The future is ready when it is durable.
+    pub fn hand_in(&self, lease: Lease, item: &Item, settlement: Settlement) -> Settled {
+        let connector = item.next_hop.connector.to_string();
+        self.metrics.settled(&connector, &settlement);
+        match &settlement.queue {
+            QueueEffect::None => {}
+            QueueEffect::Healthy => self.store.index().clear_retry(&item.next_hop),
+            QueueEffect::Retry { until, error } => {
+                tracing::warn!(hop = %item.next_hop, %until, error, "the queue is tried again later");
+                self.store.index().set_retry(&item.next_hop, *until, error);
+            }
+            QueueEffect::Suspend { reason } => {
+                tracing::error!(hop = %item.next_hop, reason, "the queue is suspended");
+                drop(self.store.set_queue(item.next_hop.clone(), QueueSetting::Suspended { reason: reason.clone() }));
+            }
+        }
+        let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
+        let receipts: Vec<_> = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
+        let watch = (!receipts.is_empty()).then(|| (self.watchers.clone(), connector, receipts));
+        let commit = lease.settle(&*self.store, settlement.write);
+        Settled { commit, dsns, watch }
+    }
+
+    fn log(&self, request: &DeliveryRequest, report: &DeliveryReport, settlement: &Settlement) {
+        let connector = &request.item.next_hop.connector;
+        let total = request.recipients().count();
+        let good = report.outcomes.iter().filter(|o| !matches!(o.outcome, Outcome::Deferred(_))).count();
+        let what = match (report.trapped, good) {
+            (true, _) => "trapped",
+            (_, n) if n == total => "done",
+            (_, 0) => "deferred",
+            _ => "partial",
+        };
+        self.metrics.attempted(connector, what);
+        let reason = report.fault.as_ref().map(|f| f.response.to_string());
+        let reason = reason.or_else(|| {
+            report.outcomes.iter().find(|o| !o.outcome.response().is_success()).map(|o| o.outcome.response().to_string())
+        });
+        let next = settlement.next_attempt.map(|t| t.to_string()).unwrap_or_default();
+        match reason {
+            None => tracing::info!(recipients = total, "delivered"),
+            Some(reason) => tracing::warn!(recipients = total, result = what, reason, next, "not delivered"),
+        }
+    }
+
+    /// The context for a settlement of an item that was loaded.
+    pub async fn quoted(&self, loaded: &Loaded) -> Quoted {
+        Quoted::of(&self.topology(), &loaded.message, &loaded.content).await
+    }
+
+    /// Forgets a receipt that only was watched, with the events that say why.
+    pub fn finish_receipt(&self, receipt: StoredReceipt, event: postern_model::TrackingEvent) -> Commit<()> {
+        self.store.finish_receipts(vec![receipt], vec![event])
+    }
+}
+
+/// A settlement on its way to the disk, with what happens once it is there.
+pub struct Settled {
+    commit: Commit<SettleDone>,
+    dsns: Option<Arc<Notify>>,
+    watch: Option<(Watchers, String, Vec<(String, Timestamp)>)>,
+}
+
+impl IntoFuture for Settled {
+    type Output = Result<SettleDone, postern_store::StoreError>;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let done = self.commit.await?;
+            if let Some(outbox) = self.dsns {
+                outbox.notify_one();
+            }
+            if let Some((watchers, connector, receipts)) = self.watch {
+                watchers(&connector, &receipts);
+            }
+            Ok(done)
+        })
+    }
+}
+
+/// Settlements of one line that are not yet durable; at most a window of them.
+pub struct InFlight {
+    window: usize,
+    waiting: VecDeque<Settled>,
+}
+
+impl InFlight {
+    /// An empty window of this size.
+    #[must_use]
+    pub fn new(window: usize) -> Self {
+        Self { window: window.max(1), waiting: VecDeque::new() }
+    }
+
+    /// Adds one; waits for the oldest when the window is full.
+    async fn push(&mut self, settled: Settled) {
+        self.waiting.push_back(settled);
+        if self.waiting.len() >= self.window {
+            // Half the window at once: the rest of it was committed in the same group.
+            for _ in 0..self.window.div_ceil(2) {
+                self.wait_for_oldest().await;
+            }
+        }
+    }
+
+    /// Waits for all.
+    pub async fn drain(&mut self) {
+        while !self.waiting.is_empty() {
+            self.wait_for_oldest().await;
+        }
+    }
+
+    async fn wait_for_oldest(&mut self) {
+        let Some(settled) = self.waiting.pop_front() else { return };
+        if let Err(error) = settled.await {
+            tracing::error!(%error, "a settlement was not stored; its item is tried again");
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
+    }
+}
+
+/// The parts of a message that its DSNs may quote.
+pub struct Quoted {
+    headers: Bytes,
+    content: Option<Bytes>,
+}
+
+impl Quoted {
+    /// For a report: nothing is read when it leads to no DSN, which is the ordinary case.
+    async fn for_report(topology: &Topology, request: &DeliveryRequest, report: &DeliveryReport) -> Self {
+        let asked = request.recipients().any(|r| r.notify.is_some_and(|n| n.success));
+        let good = |o: &Outcome| matches!(o, Outcome::Delivered(_) | Outcome::Accepted(_));
+        let silent = !asked
+            && report.fault.is_none()
+            && report.refusal.is_none()
+            && report.outcomes.iter().all(|o| good(&o.outcome));
+        if silent || request.message.envelope.reverse_path.is_empty() {
+            return Self { headers: Bytes::new(), content: None };
+        }
+        Self::of(topology, &request.message, &request.content).await
+    }
+
+    async fn of(topology: &Topology, message: &MessageInfo, content: &Content) -> Self {
+        let whole = message.envelope.ret == Some(Return::Full) && content.size() <= topology.dsn.max_returned as u64;
+        let read = |length: usize| {
+            let content = content.clone();
+            async move {
+                match &content {
+                    Content::Memory(_) => content.read_range(0, length),
+                    Content::File { .. } => tokio::task::spawn_blocking(move || content.read_range(0, length))
+                        .await
+                        .unwrap_or_else(|e| Err(std::io::Error::other(e))),
+                }
+                .unwrap_or_default()
+            }
+        };
+        let start = read(MAX_DSN_HEADERS).await;
+        let headers = start.slice(..header_length(&start));
+        let content = if whole { Some(read(usize::MAX).await) } else { None };
+        Self { headers, content }
+    }
+
+    /// The context of a settlement.
+    pub fn context<'a>(&'a self, message: &'a MessageInfo, policy: &'a settle::Policy) -> Context<'a> {
+        Context { message, policy, headers: &self.headers, content: self.content.as_deref(), now: Timestamp::now() }
+    }
+}
+
+/// Where the header block ends: behind the last header line, before the blank one.
+fn header_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(end) = bytes[at..].iter().position(|b| *b == b'\n') {
+        let line = &bytes[at..at + end];
+        if line.is_empty() || line == b"\r" {
+            return at;
+        }
+        at += end + 1;
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::header_length;
+
+    #[test]
+    fn the_header_block_ends_before_the_blank_line() {
+        assert_eq!(header_length(b"A: b\r\nC: d\r\n\r\nbody"), 12);
+        assert_eq!(header_length(b"A: b\n\nbody"), 5);
+        assert_eq!(header_length(b"A: b"), 4);
+        assert_eq!(header_length(b"\r\nbody"), 0);
+    }
+}

@@ -1,0 +1,169 @@
+//! Metrics: counters and gauges of the host in Prometheus' text form. `docs/metrics.md` describes each.
+
+use std::sync::atomic::AtomicU64;
+
+use postern_model::{Fate, MessageInfo, Origin};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::settle::Settlement;
+
+/// A connector.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ByConnector {
+    /// Its name.
+    pub connector: String,
+}
+
+/// A connector and a word about what happened there.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ByConnectorAndWord {
+    /// Its name.
+    pub connector: String,
+    /// What happened.
+    pub what: String,
+}
+
+/// Everything that the host counts.
+pub struct Metrics {
+    registry: Registry,
+    accepted_messages: Family<ByConnector, Counter>,
+    accepted_recipients: Family<ByConnector, Counter>,
+    generated_messages: Counter,
+    /// Attempts that ended, by connector and outcome word.
+    attempts: Family<ByConnectorAndWord, Counter>,
+    recipients: Family<ByConnectorAndWord, Counter>,
+    /// Connections of clients that are open.
+    pub client_connections: Family<ByConnector, Gauge>,
+    refusals: Family<ByConnectorAndWord, Counter>,
+    receipts: Family<ByConnectorAndWord, Counter>,
+    pickups: Family<ByConnectorAndWord, Counter>,
+    bad_mail: Counter,
+    queued: Family<ByConnector, Gauge<i64>>,
+    store_ready: Gauge<i64>,
+    open_connections: Family<ByConnector, Gauge<i64, std::sync::atomic::AtomicI64>>,
+    bytes_accepted: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut m = Self {
+            registry: Registry::default(),
+            accepted_messages: Family::default(),
+            accepted_recipients: Family::default(),
+            generated_messages: Counter::default(),
+            attempts: Family::default(),
+            recipients: Family::default(),
+            client_connections: Family::default(),
+            refusals: Family::default(),
+            receipts: Family::default(),
+            pickups: Family::default(),
+            bad_mail: Counter::default(),
+            queued: Family::default(),
+            store_ready: Gauge::default(),
+            open_connections: Family::default(),
+            bytes_accepted: Counter::default(),
+        };
+        m.register();
+        m
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        let accepted = self.accepted_messages.clone();
+        r.register("postern_accepted_messages", "Messages accepted at a door", accepted);
+        let recipients = self.accepted_recipients.clone();
+        r.register("postern_accepted_recipients", "Recipients accepted at a door", recipients);
+        r.register("postern_accepted_bytes", "Content bytes accepted at a door", self.bytes_accepted.clone());
+        let generated = self.generated_messages.clone();
+        r.register("postern_generated_messages", "Messages (DSNs) made by the host", generated);
+        r.register("postern_attempts", "Delivery attempts that ended, by result", self.attempts.clone());
+        r.register("postern_recipients", "Recipients whose fate was decided, by fate", self.recipients.clone());
+        let clients = self.client_connections.clone();
+        r.register("postern_client_connections", "Open connections of clients", clients);
+        r.register("postern_client_refusals", "Answers that refused a client something", self.refusals.clone());
+        r.register("postern_receipts", "Receipts that came in, by what they did", self.receipts.clone());
+        let pickups = self.pickups.clone();
+        r.register("postern_drop_pickups", "Drop files taken by gateways, by how it was seen", pickups);
+        r.register("postern_bad_mail", "DSNs that could not be sent", self.bad_mail.clone());
+        r.register("postern_queued_items", "Items that wait in queues", self.queued.clone());
+        r.register("postern_store_ready", "1 while the store takes mail", self.store_ready.clone());
+        let open = self.open_connections.clone();
+        r.register("postern_connections", "Open connections of outgoing connectors", open);
+    }
+
+    /// A message is durable.
+    pub fn accepted(&self, message: &MessageInfo, recipients: u64) {
+        if message.origin == Origin::Generated {
+            self.generated_messages.inc();
+            return;
+        }
+        let label = ByConnector { connector: message.envelope.receive_connector.clone() };
+        self.accepted_messages.get_or_create(&label).inc();
+        self.accepted_recipients.get_or_create(&label).inc_by(recipients);
+        self.bytes_accepted.inc_by(message.size);
+    }
+
+    /// An attempt, a receipt or an operator decided something.
+    pub fn settled(&self, connector: &str, settlement: &Settlement) {
+        for (fate, count) in &settlement.write.fates.0 {
+            self.decided(connector, *fate, u64::from(*count));
+        }
+    }
+
+    /// An attempt ended; `what` is `done`, `partial`, `deferred` or `trapped`.
+    pub fn attempted(&self, connector: &str, what: &str) {
+        self.attempts.get_or_create(&by(connector, what)).inc();
+    }
+
+    fn decided(&self, connector: &str, fate: Fate, count: u64) {
+        self.recipients.get_or_create(&by(connector, fate.word())).inc_by(count);
+    }
+
+    /// A client was refused something, with this reply code.
+    pub fn refused(&self, connector: &str, code: u16) {
+        self.refusals.get_or_create(&by(connector, &code.to_string())).inc();
+    }
+
+    /// A receipt came in: `settled`, `early`, `unknown`, `repeated`.
+    pub fn receipt(&self, connector: &str, what: &str) {
+        self.receipts.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// A drop file was taken, seen by `event` or `scan`.
+    pub fn taken(&self, connector: &str, seen_by: &str) {
+        self.pickups.get_or_create(&by(connector, seen_by)).inc();
+    }
+
+    /// A DSN went to BadMail.
+    pub fn bad_mail(&self) {
+        self.bad_mail.inc();
+    }
+
+    /// A connection of an outgoing connector was opened (+1) or closed (-1).
+    pub fn connection(&self, connector: &str, change: i64) {
+        self.open_connections.get_or_create(&ByConnector { connector: connector.to_owned() }).inc_by(change);
+    }
+
+    /// The text for `/metrics`. `queued` is counted by the caller, connector by connector.
+    #[must_use]
+    pub fn render(&self, queued: &[(String, i64)], store_ready: bool) -> String {
+        self.store_ready.set(i64::from(store_ready));
+        for (connector, count) in queued {
+            self.queued.get_or_create(&ByConnector { connector: connector.clone() }).set(*count);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a String does not fail");
+        text
+    }
+}
+
+fn by(connector: &str, what: &str) -> ByConnectorAndWord {
+    ByConnectorAndWord { connector: connector.to_owned(), what: what.to_owned() }
+}

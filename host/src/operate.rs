@@ -1,0 +1,207 @@
+//! operate: what operators ask and order. The same code answers over the control socket of a running host and on
+//! the store of a stopped one.
+
+mod audit;
+mod control;
+mod queue;
+mod show;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use postern_model::{ItemState, MessageId};
+use postern_store::Store;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::connector::{Connector, ConnectorState};
+use crate::dispatch::Settler;
+use crate::tracking;
+
+pub use audit::{Audit, DropFolder};
+pub use control::{ControlError, ControlServer, ask};
+
+/// A question or an order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Request {
+    /// All queues.
+    QueueList,
+    /// One queue with its items.
+    QueueShow {
+        /// `connector` or `connector/destination`.
+        queue: String,
+        /// At most so many items.
+        limit: usize,
+    },
+    /// Suspend, resume or retry queues.
+    QueueSet {
+        /// `connector` or `connector/destination`.
+        queue: String,
+        /// What to do.
+        action: QueueAction,
+        /// Why, for those who look at the queue later.
+        reason: String,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// One message with its items and recipients.
+    MessageShow {
+        /// Which.
+        id: MessageId,
+    },
+    /// Suspend, resume or retry the items of a message.
+    MessageSet {
+        /// Which.
+        id: MessageId,
+        /// The new state; active means: tried at once.
+        state: ItemState,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Remove a message.
+    MessageRemove {
+        /// Which.
+        id: MessageId,
+        /// Tell its sender by a failure DSN.
+        notify: bool,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// All connectors.
+    ConnectorList,
+    /// Tracking events.
+    Track {
+        /// What to look for.
+        query: tracking::Query,
+    },
+    /// Recount everything.
+    Audit,
+}
+
+/// What to do with a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueAction {
+    /// Try nothing until it is resumed.
+    Suspend,
+    /// Go on.
+    Resume,
+    /// Try everything now.
+    Retry,
+}
+
+/// Why a request was not answered.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "text", rename_all = "kebab-case")]
+pub enum OperateError {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It is busy now.
+    #[error("{0}")]
+    Busy(String),
+    /// The store or a file said no.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<postern_store::StoreError> for OperateError {
+    fn from(error: postern_store::StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// What operations work on.
+pub struct Operations {
+    /// Settles what operators decide.
+    pub settler: Arc<Settler>,
+    /// The connectors of a running host; none when it is stopped.
+    pub connectors: Vec<Arc<dyn Connector>>,
+    /// Where the tracking files lie.
+    pub tracking: PathBuf,
+    /// The drop directories, for the audit.
+    pub drop_folders: Vec<DropFolder>,
+    /// Whether a host works on the store.
+    pub running: bool,
+}
+
+impl Operations {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// Why it was not answered, or not done.
+    pub async fn execute(&self, request: Request) -> Result<Value, OperateError> {
+        match request {
+            Request::QueueList => Ok(queue::list(self)),
+            Request::QueueShow { queue, limit } => queue::show(self, &queue, limit).await,
+            Request::QueueSet { queue, action, reason, dry_run } => {
+                queue::set(self, &queue, action, &reason, dry_run).await
+            }
+            Request::MessageShow { id } => show::message(self, id).await,
+            Request::MessageSet { id, state, dry_run } => show::set_state(self, id, state, dry_run).await,
+            Request::MessageRemove { id, notify, dry_run } => show::remove(self, id, notify, dry_run).await,
+            Request::ConnectorList => Ok(self.connectors()),
+            Request::Track { query } => self.track(query).await,
+            Request::Audit => audit::run(self).await.map(|a| json(&a)),
+        }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.settler.store()
+    }
+
+    fn connectors(&self) -> Value {
+        let topology = self.settler.topology();
+        let config = &topology.config;
+        let hops = self.store().index().hops();
+        let rows = config.outgoing().map(|outgoing| {
+            let running = self.connectors.iter().find(|c| c.name() == &*outgoing.name);
+            let (state, reason) = match (outgoing.enabled, running.map(|c| c.state())) {
+                (false, _) => ("off", None),
+                (true, Some(ConnectorState::Ready)) => ("ready", None),
+                (true, Some(ConnectorState::Disabled(reason))) => ("disabled", Some(reason)),
+                (true, None) => ("stopped", None),
+            };
+            let items: usize =
+                hops.iter().filter(|h| h.next_hop.connector == outgoing.name).map(|h| h.items).sum();
+            serde_json::json!({
+                "connector": &*outgoing.name,
+                "kind": outgoing.kind.word(),
+                "state": state,
+                "reason": reason,
+                "address_spaces": outgoing.address_spaces.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "queued": items,
+            })
+        });
+        Value::Array(rows.collect())
+    }
+
+    async fn track(&self, query: tracking::Query) -> Result<Value, OperateError> {
+        let unmoved = self.unmoved_events().await?;
+        let folder = self.tracking.clone();
+        let found = tokio::task::spawn_blocking(move || tracking::search(&folder, &unmoved, &query))
+            .await
+            .map_err(|e| OperateError::Failed(e.to_string()))?
+            .map_err(|e| OperateError::Failed(e.to_string()))?;
+        Ok(json(&found))
+    }
+
+    /// Events that have not been moved to the tracking files.
+    async fn unmoved_events(&self) -> Result<Vec<postern_model::TrackingEvent>, OperateError> {
+        const BATCH: usize = 10_000;
+        let mut all = Vec::new();
+        let mut after = 0;
+        loop {
+            let batch = self.store().events(after, BATCH).await?;
+            let Some((last, _)) = batch.last() else { return Ok(all) };
+            after = *last;
+            all.extend(batch.into_iter().map(|(_, event)| event));
+        }
+    }
+}
+
+/// A value as JSON.
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).expect("answers are plain data")
+}

@@ -1,0 +1,202 @@
+//! Queues: list, show, suspend, resume, retry.
+
+use jiff::Timestamp;
+use postern_model::{ItemState, NextHop};
+use postern_store::{HopView, ItemView, QueueSetting};
+use serde_json::{Value, json};
+
+use super::{OperateError, Operations, QueueAction};
+use crate::settle;
+
+/// All queues, one object each.
+pub fn list(operations: &Operations) -> Value {
+    let mut hops = operations.store().index().hops();
+    hops.sort_by(|a, b| a.next_hop.cmp(&b.next_hop));
+    Value::Array(hops.iter().map(view).collect())
+}
+
+/// One queue, or all of a connector, with their items.
+pub async fn show(operations: &Operations, queue: &str, limit: usize) -> Result<Value, OperateError> {
+    let index = operations.store().index();
+    let hops = matching(operations, queue)?;
+    let mut shown = Vec::new();
+    for hop in hops {
+        let mut row = view(&hop);
+        let mut items = Vec::new();
+        for item in index.item_views(Some(&hop.next_hop), None, limit) {
+            items.push(item_row(operations, &item).await?);
+        }
+        row["items"] = Value::Array(items);
+        shown.push(row);
+    }
+    Ok(Value::Array(shown))
+}
+
+/// Suspends, resumes or retries queues; says how many queues and items that was about.
+pub async fn set(
+    operations: &Operations,
+    queue: &str,
+    action: QueueAction,
+    reason: &str,
+    dry_run: bool,
+) -> Result<Value, OperateError> {
+    let hops = matching(operations, queue)?;
+    let items: usize = hops.iter().map(|h| h.items).sum();
+    let names: Vec<String> = hops.iter().map(|h| h.next_hop.to_string()).collect();
+    if !dry_run {
+        for hop in &hops {
+            apply(operations, &hop.next_hop, action, reason).await?;
+        }
+    }
+    Ok(json!({ "queues": names, "items": items, "action": action, "done": !dry_run }))
+}
+
+async fn apply(
+    operations: &Operations,
+    hop: &NextHop,
+    action: QueueAction,
+    reason: &str,
+) -> Result<(), OperateError> {
+    let store = operations.store();
+    match action {
+        QueueAction::Suspend => {
+            let setting = QueueSetting::Suspended { reason: reason.to_owned() };
+            store.set_queue(hop.clone(), setting).await?;
+        }
+        QueueAction::Resume => store.set_queue(hop.clone(), QueueSetting::Active).await?,
+        QueueAction::Retry => {
+            for item in store.index().item_views(Some(hop), None, usize::MAX) {
+                if item.state == ItemState::Active && !item.leased {
+                    retry_item(operations, &item).await?;
+                }
+            }
+            store.index().clear_retry(hop);
+        }
+    }
+    Ok(())
+}
+
+async fn retry_item(operations: &Operations, item: &ItemView) -> Result<(), OperateError> {
+    let store = operations.store();
+    let Some(mut lease) = store.index().lease_item(item.id) else { return Ok(()) };
+    let Some(loaded) = lease.load(&**store).await? else { return Ok(()) };
+    if loaded.item.next_attempt <= Timestamp::now() || loaded.item.queued().next().is_none() {
+        return Ok(());
+    }
+    let topology = operations.settler.topology();
+    let policy = topology.policy_for(&loaded.item.next_hop);
+    let quoted = operations.settler.quoted(&loaded).await;
+    let context = quoted.context(&loaded.message, &policy);
+    let settlement = settle::set_state(context, &loaded.item, ItemState::Active);
+    operations.settler.hand_in(lease, &loaded.item, settlement).await?;
+    Ok(())
+}
+
+/// The queues that a text names: a connector, or `connector/destination`.
+fn matching(operations: &Operations, queue: &str) -> Result<Vec<HopView>, OperateError> {
+    let (connector, destination) = match queue.split_once('/') {
+        Some((connector, destination)) => (connector, Some(destination)),
+        None => (queue, None),
+    };
+    let mut hops = operations.store().index().hops();
+    hops.retain(|h| {
+        &*h.next_hop.connector == connector && destination.is_none_or(|d| &*h.next_hop.destination == d)
+    });
+    hops.sort_by(|a, b| a.next_hop.cmp(&b.next_hop));
+    if hops.is_empty() {
+        // A queue that has no item yet may be suspended by its whole name.
+        let known = operations.settler.topology().rules(connector).is_some();
+        return match (known, destination) {
+            (true, Some(destination)) => Ok(vec![empty(NextHop::new(connector, destination))]),
+            (true, None) => Ok(Vec::new()),
+            (false, _) => Err(OperateError::NotFound(format!(
+                "no queue {queue:?}: name a connector, or connector/destination as `postern queue list` shows it"
+            ))),
+        };
+    }
+    Ok(hops)
+}
+
+fn empty(next_hop: NextHop) -> HopView {
+    HopView {
+        next_hop,
+        items: 0,
+        due: 0,
+        leased: 0,
+        waiting: 0,
+        pending: 0,
+        suspended_items: 0,
+        poison: 0,
+        bytes: 0,
+        suspended: None,
+        retry_at: None,
+        failures: 0,
+        last_error: None,
+        next_attempt: None,
+        oldest: None,
+    }
+}
+
+fn state(hop: &HopView) -> &'static str {
+    if hop.suspended.is_some() {
+        "suspended"
+    } else if hop.retry_at.is_some() {
+        "retry"
+    } else if hop.leased > 0 {
+        "active"
+    } else if hop.due > 0 {
+        "ready"
+    } else if hop.waiting > 0 {
+        "waiting"
+    } else if hop.pending > 0 {
+        "pending"
+    } else if hop.poison > 0 {
+        "poison"
+    } else {
+        "idle"
+    }
+}
+
+fn view(hop: &HopView) -> Value {
+    let next = match (hop.retry_at, hop.next_attempt) {
+        (Some(retry), Some(next)) => Some(retry.max(next)),
+        (retry, next) => retry.or(next),
+    };
+    json!({
+        "connector": &*hop.next_hop.connector,
+        "destination": &*hop.next_hop.destination,
+        "state": state(hop),
+        "count": hop.items,
+        "due": hop.due,
+        "active": hop.leased,
+        "waiting": hop.waiting,
+        "pending": hop.pending,
+        "suspended": hop.suspended_items,
+        "poison": hop.poison,
+        "bytes": hop.bytes,
+        "next_retry": next,
+        "oldest": hop.oldest,
+        "last_error": hop.suspended.as_ref().or(hop.last_error.as_ref()),
+    })
+}
+
+async fn item_row(operations: &Operations, item: &ItemView) -> Result<Value, OperateError> {
+    let loaded = operations.store().load(item.id).await?;
+    let (sender, subject, error) = loaded.map_or((None, None, None), |l| {
+        (Some(l.message.envelope.reverse_path.clone()), l.message.subject.clone(), l.item.last_error.clone())
+    });
+    Ok(json!({
+        "item": item.id.to_string(),
+        "message_id": item.id.message.to_string(),
+        "sender": sender,
+        "subject": subject,
+        "size": item.size,
+        "recipients": item.queued + item.pending,
+        "pending": item.pending,
+        "attempts": item.attempts,
+        "state": item.state,
+        "enqueued": item.enqueued_at,
+        "next_retry": item.next_attempt,
+        "last_error": error,
+    }))
+}

@@ -1,0 +1,115 @@
+//! Messages: show, suspend, resume, retry, remove.
+
+use postern_model::{Item, ItemId, ItemState, MessageId, RecipientState};
+use postern_store::Loaded;
+use serde_json::{Value, json};
+
+use super::{OperateError, Operations};
+use crate::settle::{self, Context, Settlement};
+
+/// A message with its items and recipients.
+pub async fn message(operations: &Operations, id: MessageId) -> Result<Value, OperateError> {
+    let loaded = operations.store().load_message(id).await?.ok_or_else(|| not_queued(id))?;
+    Ok(json!({
+        "message_id": id.to_string(),
+        "origin": loaded.message.origin,
+        "envelope": loaded.message.envelope,
+        "internet_message_id": loaded.message.internet_message_id,
+        "subject": loaded.message.subject,
+        "size": loaded.message.size,
+        "items": loaded.items.iter().map(item_view).collect::<Vec<_>>(),
+    }))
+}
+
+/// Suspends, resumes or retries every item of a message.
+pub async fn set_state(
+    operations: &Operations,
+    id: MessageId,
+    state: ItemState,
+    dry_run: bool,
+) -> Result<Value, OperateError> {
+    change(operations, id, dry_run, |context, item| settle::set_state(context, item, state)).await
+}
+
+/// Removes every item of a message, with a failure DSN to its sender or without.
+pub async fn remove(
+    operations: &Operations,
+    id: MessageId,
+    notify: bool,
+    dry_run: bool,
+) -> Result<Value, OperateError> {
+    change(operations, id, dry_run, |context, item| settle::remove(context, item, notify)).await
+}
+
+async fn change(
+    operations: &Operations,
+    id: MessageId,
+    dry_run: bool,
+    decide: impl Fn(Context<'_>, &Item) -> Settlement,
+) -> Result<Value, OperateError> {
+    let items: Vec<ItemId> = operations.store().index().locate(id);
+    if items.is_empty() {
+        return Err(not_queued(id));
+    }
+    let (mut changed, mut busy, mut recipients) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        let store = operations.store();
+        let Some(mut lease) = store.index().lease_item(item) else {
+            busy.push(item.to_string());
+            continue;
+        };
+        let Some(loaded) = lease.load(&**store).await? else { continue };
+        recipients += open_recipients(&loaded);
+        changed.push(item.to_string());
+        if dry_run {
+            continue;
+        }
+        let topology = operations.settler.topology();
+        let policy = topology.policy_for(&loaded.item.next_hop);
+        let quoted = operations.settler.quoted(&loaded).await;
+        let settlement = decide(quoted.context(&loaded.message, &policy), &loaded.item);
+        operations.settler.hand_in(lease, &loaded.item, settlement).await?;
+    }
+    if changed.is_empty() {
+        return Err(OperateError::Busy(format!("message {id} is being delivered at this moment; try again")));
+    }
+    Ok(json!({ "message_id": id.to_string(), "items": changed, "busy": busy, "recipients": recipients, "done": !dry_run }))
+}
+
+fn open_recipients(loaded: &Loaded) -> usize {
+    loaded.item.queued().count() + loaded.item.pending().count()
+}
+
+fn not_queued(id: MessageId) -> OperateError {
+    OperateError::NotFound(format!(
+        "message {id} is not in the queue: `postern track --message {id}` tells what became of it"
+    ))
+}
+
+fn item_view(item: &Item) -> Value {
+    let recipients: Vec<Value> = item
+        .recipients
+        .iter()
+        .map(|r| {
+            let (state, response) = match &r.state {
+                RecipientState::Queued { last } => ("queued", last.as_ref().map(ToString::to_string)),
+                RecipientState::Pending { response, .. } => ("pending", Some(response.to_string())),
+                RecipientState::Final { fate, response, .. } => (fate.word(), Some(response.to_string())),
+            };
+            json!({ "recipient": r.recipient.address.display(), "state": state, "response": response })
+        })
+        .collect();
+    json!({
+        "item": item.id.to_string(),
+        "connector": &*item.next_hop.connector,
+        "destination": &*item.next_hop.destination,
+        "state": item.state,
+        "attempts": item.attempts,
+        "traps": item.traps,
+        "enqueued": item.enqueued_at,
+        "next_retry": item.wake_at(),
+        "expires": item.expires_at,
+        "last_error": item.last_error,
+        "recipients": recipients,
+    })
+}

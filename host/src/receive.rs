@@ -1,0 +1,3 @@
+//! receive: the ways in. Each makes [`crate::submit::Submission`]s and hands them to the one door.
+
+pub mod smtp;

@@ -1,0 +1,351 @@
+//! settle: what a report, a receipt, the clock or an operator makes of an item. Pure, and the only code that
+//! decides a recipient's fate.
+//!
+//! Each function takes the item as it stands and returns a [`Settlement`]: the new item (or none), the events,
+//! the DSNs that are owed and the receipts to wait for, to be committed as one write.
+
+mod attempt;
+mod expiry;
+mod operator;
+mod receipt;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use postern_model::{
+    Deferral, DsnKind, DsnRecipient, DsnRequest, EventKind, EventRecipient, Fate, Item, ItemRecipient,
+    MessageInfo, Recipient, RecipientOutcome, RecipientState, Response, TrackingEvent,
+};
+use postern_store::{NewReceipt, Settle};
+
+use crate::config::RetryPlan;
+use crate::dsn;
+use crate::retry::{self, DelayPolicy};
+
+pub use attempt::settle;
+pub use expiry::settle_by_time;
+pub use operator::{redirect, remove, set_state};
+pub use receipt::settle_receipt;
+
+/// What a connector lays down about the fate of its items.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// When to try again, by failure class.
+    pub retry: RetryPlan,
+    /// How delays are spread and bounded.
+    pub delays: DelayPolicy,
+    /// How long an accepted recipient waits for its receipts when the far end does not say.
+    pub receipt_expires_after: SignedDuration,
+    /// After this many traps of the agent over one item it goes to the poison queue.
+    pub poison_after: u32,
+    /// The agent may fail a whole queue; otherwise its queue is suspended (`allow_fail_queue`).
+    pub allow_fail_queue: bool,
+    /// A relayed DSN goes out even when the sender did not ask (Exchange: `RelayDsnRequired`).
+    pub relay_dsn: bool,
+}
+
+/// What becomes of an item, and what else follows from it.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The one atomic write.
+    pub write: Settle,
+    /// What the whole queue does about it.
+    pub queue: QueueEffect,
+    /// When the item is tried next, for the log.
+    pub next_attempt: Option<Timestamp>,
+}
+
+/// What a report means for the whole queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueEffect {
+    /// Nothing.
+    None,
+    /// It works: failures are forgotten.
+    Healthy,
+    /// It is tried again at this time.
+    Retry {
+        /// When.
+        until: Timestamp,
+        /// Why.
+        error: String,
+    },
+    /// It is suspended, and an alarm is raised.
+    Suspend {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is known beside the item itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The item's message.
+    pub message: &'a MessageInfo,
+    /// The connector's rules.
+    pub policy: &'a Policy,
+    /// The header block of the content, for DSNs; at most 64 KiB.
+    pub headers: &'a [u8],
+    /// The whole content where RET=FULL asks for it and it is small enough.
+    pub content: Option<&'a [u8]>,
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// A settlement in the making: the item is changed recipient by recipient, everything else follows.
+struct Draft<'a> {
+    context: Context<'a>,
+    before: &'a Item,
+    item: Item,
+    write: Settle,
+}
+
+impl<'a> Draft<'a> {
+    fn new(context: Context<'a>, before: &'a Item) -> Self {
+        let mut item = before.clone();
+        item.settlements += 1;
+        Self { context, before, write: Settle::gone_silently(item.id), item }
+    }
+
+    /// Gives the recipient at `position` its fate.
+    fn decide(&mut self, position: usize, fate: Fate, response: Response, told: Told) {
+        let entry = &mut self.item.recipients[position];
+        entry.state = RecipientState::Final { fate, response: response.clone(), at: self.context.now };
+        let recipient = entry.recipient.clone();
+        self.write.fates.add(fate);
+        self.event(event_of(fate), &recipient, Some(&response), &told);
+        if let Some(kind) = dsn_of(fate)
+            && !told.reports_itself
+        {
+            self.owe(kind, recipient, response, told);
+        }
+    }
+
+    /// Adds the recipient to the event of this kind and these details, or makes a new one.
+    fn event(&mut self, kind: EventKind, recipient: &Recipient, response: Option<&Response>, told: &Told) {
+        let entry = EventRecipient {
+            index: recipient.index,
+            address: recipient.address.display(),
+            response: response.map(ToString::to_string),
+        };
+        let details = told.details();
+        if let Some(event) = self.write.events.iter_mut().find(|e| e.kind == kind && e.details == details) {
+            event.recipients.push(entry);
+            return;
+        }
+        let attempt = matches!(
+            kind,
+            EventKind::Deliver
+                | EventKind::Relay
+                | EventKind::Expand
+                | EventKind::Accept
+                | EventKind::Defer
+                | EventKind::Fail
+        );
+        self.write.events.push(TrackingEvent {
+            time: self.context.now,
+            kind,
+            message: self.item.id.message,
+            item: Some(self.item.id),
+            connector: self.item.next_hop.connector.to_string(),
+            destination: Some(self.item.next_hop.destination.to_string()),
+            sender: self.context.message.envelope.reverse_path.clone(),
+            recipients: vec![entry],
+            internet_message_id: None,
+            subject: None,
+            size: None,
+            attempt: attempt.then_some(self.item.attempts),
+            details,
+        });
+    }
+
+    /// Owes the sender a DSN about this recipient, if it wants one.
+    fn owe(&mut self, kind: DsnKind, recipient: Recipient, response: Response, told: Told) {
+        let context = self.context;
+        let has_sender = !context.message.envelope.reverse_path.is_empty();
+        let unasked = kind == DsnKind::Relayed && context.policy.relay_dsn && recipient.notify.is_none();
+        if !has_sender || !(unasked || dsn::due(kind, recipient.notify_or_default(), has_sender)) {
+            return;
+        }
+        let about = DsnRecipient { recipient, response, remote_id: told.remote_id, details: told.facts };
+        if let Some(request) = self.write.dsns.iter_mut().find(|d| d.kind == kind) {
+            request.recipients.push(about);
+            return;
+        }
+        self.write.dsns.push(DsnRequest {
+            key: format!("{}/{}/{}", self.item.id, self.item.settlements, kind.action()),
+            kind,
+            item: self.item.id,
+            connector: self.item.next_hop.connector.to_string(),
+            message: context.message.clone(),
+            headers: context.headers.to_vec(),
+            content: context.content.map(<[u8]>::to_vec),
+            recipients: vec![about],
+            at: context.now,
+            retry_until: (kind == DsnKind::Delayed).then_some(self.item.expires_at).flatten(),
+        });
+    }
+
+    /// Says which receipts are waited for by more recipients than before, and which by nobody any longer. A receipt
+    /// that several recipients share is finished with the last of them.
+    fn settle_receipts(&mut self) {
+        let (before, after) = (awaited(self.before), awaited(&self.item));
+        let more = after.iter().filter(|(id, waiting)| {
+            before
+                .get(*id)
+                .is_none_or(|known| waiting.recipients.iter().any(|r| !known.recipients.contains(r)))
+        });
+        let new: Vec<_> = more.map(|(id, w)| self.receipt(id, w.recipients.clone(), true, w.until)).collect();
+        let connector = &self.item.next_hop.connector;
+        let finished = before.keys().filter(|id| !after.contains_key(*id));
+        let finished: Vec<_> = finished.map(|id| (connector.to_string(), (*id).to_owned())).collect();
+        self.write.receipts.extend(new);
+        self.write.finished_receipts.extend(finished);
+    }
+
+    /// Plans the next attempt: at this time, or when the item expires, so that the expiry is noticed.
+    fn try_again_at(&mut self, at: Timestamp) {
+        self.item.next_attempt = self.item.expires_at.map_or(at, |end| at.min(end));
+    }
+
+    fn receipt(
+        &self,
+        id: &str,
+        recipients: Vec<EventRecipient>,
+        decides: bool,
+        expires_at: Timestamp,
+    ) -> NewReceipt {
+        NewReceipt {
+            connector: self.item.next_hop.connector.to_string(),
+            id: id.to_owned(),
+            item: self.item.id,
+            destination: self.item.next_hop.destination.to_string(),
+            sender: self.context.message.envelope.reverse_path.clone(),
+            recipients,
+            decides,
+            at: self.context.now,
+            expires_at,
+        }
+    }
+
+    /// Delay DSN for what still waits, when it is due.
+    fn warn_of_delay(&mut self) {
+        if self.item.delay_dsn_at.is_none_or(|at| at > self.context.now)
+            || self.item.queued().next().is_none()
+        {
+            return;
+        }
+        self.item.delay_dsn_at = None;
+        let late: Vec<(Recipient, Response)> =
+            self.item.recipients.iter().filter_map(late_recipient).collect();
+        for (recipient, response) in late {
+            self.owe(DsnKind::Delayed, recipient, response, Told::default());
+        }
+    }
+
+    /// Ends the draft: an item with nothing left to do is gone.
+    fn finish(mut self, queue: QueueEffect) -> Settlement {
+        self.settle_receipts();
+        let next_attempt = self.item.wake_at();
+        if !self.item.is_done() {
+            self.write.after = Some(self.item);
+        }
+        Settlement { write: self.write, queue, next_attempt }
+    }
+}
+
+/// What the far end said beside the response.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    remote_id: Option<String>,
+    facts: Vec<(String, String)>,
+    label: Option<String>,
+    reports_itself: bool,
+}
+
+impl Told {
+    fn of(outcome: &RecipientOutcome, label: &str) -> Self {
+        let label = (!label.is_empty()).then(|| label.to_owned());
+        let (remote_id, facts) = (outcome.remote_id.clone(), outcome.details.clone());
+        // A failure is ours to report, whatever the far end would have done.
+        let reports_itself = outcome.reports_itself && outcome.outcome.response().is_success();
+        Self { remote_id, facts, label, reports_itself }
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let named = |name: &str, value: &Option<String>| value.clone().map(|v| (name.to_owned(), v));
+        let mut all: Vec<_> = self.facts.clone();
+        all.extend(named("remote-id", &self.remote_id));
+        all.extend(named("far-end", &self.label));
+        all
+    }
+}
+
+/// Who waits for a receipt.
+struct Awaited {
+    recipients: Vec<EventRecipient>,
+    /// When the last of them gives up.
+    until: Timestamp,
+}
+
+/// The receipts that recipients of the item wait for, by id.
+fn awaited(item: &Item) -> BTreeMap<&str, Awaited> {
+    let mut all: BTreeMap<&str, Awaited> = BTreeMap::new();
+    for ItemRecipient { recipient, state } in &item.recipients {
+        let RecipientState::Pending { receipt_ids, expires_at, .. } = state else { continue };
+        for id in receipt_ids {
+            let awaited = all.entry(id).or_insert(Awaited { recipients: Vec::new(), until: *expires_at });
+            awaited.until = awaited.until.max(*expires_at);
+            // A far end may name one id twice.
+            if awaited.recipients.last().is_none_or(|r| r.index != recipient.index) {
+                let address = recipient.address.display();
+                awaited.recipients.push(EventRecipient { index: recipient.index, address, response: None });
+            }
+        }
+    }
+    all
+}
+
+fn late_recipient(entry: &ItemRecipient) -> Option<(Recipient, Response)> {
+    match &entry.state {
+        RecipientState::Queued { last } => {
+            let response = last
+                .clone()
+                .unwrap_or_else(|| Response::new(451, (4, 4, 1), "not delivered yet, still trying"));
+            Some((entry.recipient.clone(), response))
+        }
+        _ => None,
+    }
+}
+
+fn event_of(fate: Fate) -> EventKind {
+    match fate {
+        Fate::Delivered => EventKind::Deliver,
+        Fate::Relayed => EventKind::Relay,
+        Fate::Expanded => EventKind::Expand,
+        Fate::Failed => EventKind::Fail,
+        Fate::Expired => EventKind::Expire,
+        Fate::Removed => EventKind::Remove,
+        Fate::Unknown => EventKind::Unknown,
+    }
+}
+
+/// The DSN that a fate is reported by. `Removed` has none of its own: the operator decides.
+fn dsn_of(fate: Fate) -> Option<DsnKind> {
+    match fate {
+        Fate::Delivered => Some(DsnKind::Delivered),
+        Fate::Relayed => Some(DsnKind::Relayed),
+        Fate::Expanded => Some(DsnKind::Expanded),
+        Fate::Failed | Fate::Expired | Fate::Unknown => Some(DsnKind::Failed),
+        Fate::Removed => None,
+    }
+}
+
+/// When a deferred recipient is tried again.
+fn retry_at(context: Context<'_>, deferral: &Deferral, attempt: u32, rng: &mut fastrand::Rng) -> Timestamp {
+    let policy = context.policy;
+    let scheduled = policy.retry.delay(&deferral.class, attempt);
+    retry::after(context.now, retry::next_delay(scheduled, deferral.retry_after, &policy.delays, rng))
+}
+
+#[cfg(test)]
+mod tests;
