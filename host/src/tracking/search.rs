@@ -68,8 +68,10 @@ impl TrackedEvent {
     /// The rows of an event: one for each recipient, one for none.
     #[must_use]
     pub fn rows(event: &TrackingEvent) -> Vec<Self> {
+        // To the microsecond, as the files keep it: an event that is seen twice while it is moved must look the same.
+        let time = Timestamp::from_microsecond(event.time.as_microsecond()).unwrap_or(event.time);
         let row = |index, address, response| Self {
-            time: event.time,
+            time,
             event: event.kind.word().to_owned(),
             message_id: event.message.to_string(),
             item: event.item.map(|i| i.to_string()),
@@ -234,7 +236,7 @@ mod tests {
 
     fn event(second: i64, kind: EventKind, recipients: &[&str]) -> TrackingEvent {
         TrackingEvent {
-            time: Timestamp::from_second(second).unwrap(),
+            time: Timestamp::new(second, 123_456_789).unwrap(),
             kind,
             message: MessageId::from_name("m"),
             item: None,

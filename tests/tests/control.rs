@@ -1,0 +1,194 @@
+//! What operators order: queues and messages, on a running host and on the store of a stopped one.
+
+use postern_tests::webhook_server::HttpAnswer;
+use postern_tests::{Host, Site, SmtpSink, WebhookServer, dsn, eventually, gateway, messages};
+use serde_json::json;
+
+const JO: &str = "jo@home.example";
+const ANN: &str = "ann@hook.example";
+const QUEUE: &str = "hook/hook.example";
+const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";
+
+/// A site whose webhook answers "not now", so that its mail waits for an hour.
+fn busy_site(server: &WebhookServer, sink: &SmtpSink) -> Site {
+    Site::new().webhook("hook", "SMTP:hook.example", &server.url(), "", "retry = \"1h\"").send(
+        "out",
+        "SMTP:*;50",
+        sink.address(),
+        "",
+    )
+}
+
+/// Sends a message that the webhook defers once, and waits until it is put off.
+fn deferred(site: &Site, host: &Host, server: &WebhookServer, subject: &str) -> String {
+    server.answer(HttpAnswer::status(500));
+    let id = host.client().submit(JO, &[ANN], &messages::simple(subject));
+    eventually("a deferral", || {
+        let rows = site.ask(&["track", "--message", &id, "--event", "defer"]);
+        (rows.as_array().is_some_and(|rows| !rows.is_empty())).then_some(())
+    });
+    id
+}
+
+fn empty(site: &Site) {
+    eventually("empty queues", || (site.ask(&["queue", "list"]) == json!([])).then_some(()));
+}
+
+#[test]
+fn a_queue_that_is_suspended_delivers_nothing_until_it_is_resumed() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    let done = site.ask(&["queue", "suspend", QUEUE, "--reason", "maintenance"]);
+    assert_eq!((&done["done"], &done["queues"]), (&json!(true), &json!([QUEUE])));
+    let id = host.client().submit(JO, &[ANN], &messages::simple("held"));
+    let queue = eventually("the queue", || site.queue("hook").filter(|queue| queue["count"] == 1));
+    assert_eq!((&queue["state"], &queue["last_error"]), (&json!("suspended"), &json!("maintenance")));
+    // "Try it now" for its message is no way round the suspension of the queue.
+    site.order(&["message", "retry", &id]);
+    let dry = site.ask(&["queue", "resume", QUEUE, "--dry-run"]);
+    assert_eq!((&dry["done"], &dry["items"]), (&json!(false), &json!(1)));
+    assert_eq!(site.queue("hook").map(|queue| queue["state"].clone()), Some(json!("suspended")));
+
+    host.stop();
+    assert!(server.posted().is_empty());
+    let host = site.start();
+    assert_eq!(site.queue("hook").map(|queue| queue["state"].clone()), Some(json!("suspended")), "after a restart");
+    site.order(&["queue", "resume", "hook"]);
+    assert_eq!(server.wait_for(1)[0].message_id(), id);
+    empty(&site);
+    site.audit();
+    host.stop();
+}
+
+#[test]
+fn a_queue_that_waits_for_an_hour_is_tried_at_once_when_ordered() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    let id = deferred(&site, &host, &server, "again");
+    let shown = site.ask(&["queue", "show", "hook"]);
+    let item = &shown[0]["items"][0];
+    assert_eq!((&item["message_id"], &item["attempts"], &item["sender"]), (&json!(id), &json!(1), &json!(JO)));
+    assert!(item["last_error"].as_str().is_some_and(|e| e.contains("500")), "{item}");
+    site.order(&["queue", "retry", QUEUE]);
+    assert_eq!(server.wait_for(2)[1].message_id(), id);
+    empty(&site);
+
+    let id = deferred(&site, &host, &server, "and again");
+    site.order(&["message", "retry", &id]);
+    assert_eq!(server.wait_for(4)[3].message_id(), id);
+    empty(&site);
+    site.audit();
+    host.stop();
+}
+
+#[test]
+fn a_message_is_shown_and_removed_with_and_without_word_to_its_sender() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    let told = deferred(&site, &host, &server, "told");
+    let quiet = deferred(&site, &host, &server, "quiet");
+    let shown = site.ask(&["message", "show", &told]);
+    assert_eq!(shown["envelope"]["reverse_path"], JO, "{shown}");
+    assert_eq!(shown["items"][0]["recipients"][0]["recipient"], ANN, "{shown}");
+    assert_eq!(shown["subject"], "told");
+    let dry = site.ask(&["message", "remove", &told, "--notify", "--dry-run"]);
+    assert_eq!((&dry["done"], &dry["recipients"]), (&json!(false), &json!(1)));
+    site.order(&["message", "show", &told]);
+
+    site.order(&["message", "remove", &quiet]);
+    site.order(&["message", "remove", &told, "--notify"]);
+    let report = sink.wait_for(1)[0].text();
+    assert_eq!(dsn::field(&dsn::status_fields(&report), "Action"), "failed");
+    assert!(report.contains("Subject: told"), "{report}");
+    empty(&site);
+    assert_eq!(sink.arrived().len(), 1);
+    assert_eq!(site.cli(&["message", "show", &told]).code, 1, "it is not in the queue any more");
+    let audit = site.audit();
+    assert_eq!((&audit["removed"], &audit["generated"], &audit["delivered"]), (&2.into(), &1.into(), &1.into()));
+    host.stop();
+}
+
+#[test]
+fn all_of_it_works_while_the_host_is_stopped() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    let ids = ["kept", "quiet", "told"].map(|subject| deferred(&site, &host, &server, subject));
+    host.stop();
+
+    assert_eq!(site.queue("hook").map(|queue| queue["count"].clone()), Some(json!(3)));
+    assert_eq!(site.connector("hook")["state"], "stopped");
+    assert_eq!(site.ask(&["message", "show", &ids[0]])["subject"], "kept");
+    assert_eq!(site.events(ANN).len(), 6);
+    site.order(&["queue", "suspend", QUEUE]);
+    assert_eq!(site.queue("hook").map(|queue| queue["state"].clone()), Some(json!("suspended")));
+    site.order(&["queue", "resume", QUEUE]);
+    site.order(&["message", "remove", &ids[1]]);
+    site.order(&["message", "remove", &ids[2], "--notify"]);
+    site.order(&["queue", "retry", QUEUE]);
+    let audit = site.audit();
+    assert_eq!((&audit["removed"], &audit["queued"]), (&2.into(), &1.into()), "{audit}");
+    assert!(sink.arrived().is_empty());
+
+    let host = site.start();
+    assert_eq!(server.wait_for(4)[3].message_id(), ids[0]);
+    assert!(sink.wait_for(1)[0].text().contains("Subject: told"));
+    empty(&site);
+    site.audit();
+    host.stop();
+}
+
+#[test]
+fn a_message_that_is_suspended_stays_while_its_neighbours_go() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    let stays = deferred(&site, &host, &server, "stays");
+    let goes = deferred(&site, &host, &server, "goes");
+    site.order(&["message", "suspend", &stays]);
+    site.order(&["queue", "retry", QUEUE]);
+    assert_eq!(server.wait_for(3)[2].message_id(), goes);
+    let left = eventually("only one item", || site.queue("hook").filter(|queue| queue["count"] == 1));
+    assert_eq!(left["suspended"], 1, "{left}");
+    site.order(&["message", "resume", &stays]);
+    assert_eq!(server.wait_for(4)[3].message_id(), stays);
+    empty(&site);
+    site.audit();
+    host.stop();
+}
+
+#[test]
+fn a_second_host_on_the_same_data_directory_is_refused_and_told_who_has_it() {
+    let site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
+    let host = site.start();
+    let (status, said) = Host::refused(site.folder(), &site.config());
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains(&host.pid().to_string()), "no pid {} in {said}", host.pid());
+    host.client().submit(JO, &["ann@pbx.example"], &messages::simple("still here"));
+    eventually("the file", || (!gateway::files(&site.drop_directory("pbx")).is_empty()).then_some(()));
+    assert_eq!(site.ask(&["queue", "list"]), json!([]), "the control socket is still the first host's");
+    host.stop();
+}
+
+#[test]
+fn unknown_queues_and_messages_are_no_and_wrong_words_are_wrong_usage() {
+    let site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
+    let mut host = Some(site.start());
+    assert_eq!(site.connector("pbx")["state"], "ready");
+    for state in ["running", "stopped"] {
+        let no = [&["queue", "suspend", "nowhere"][..], &["message", "show", UNKNOWN], &["explain", "a@nowhere.example"]];
+        for words in no {
+            assert_eq!(site.cli(words).code, 1, "{words:?} with the host {state}");
+        }
+        assert_eq!(site.cli(&["message", "show", "no-id"]).code, 2, "with the host {state}");
+        assert!(site.cli(&["message", "show", UNKNOWN]).json()["error"].is_string());
+        assert_eq!(site.ask(&["explain", "ann@pbx.example"])["connector"], "pbx");
+        assert_eq!(site.ask(&["check"])["ok"], true);
+        if let Some(host) = host.take() {
+            host.stop();
+        }
+    }
+}
