@@ -96,11 +96,13 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
         queued.insert(outgoing.name.to_string(), 0);
     }
     for hop in store.index().hops() {
-        *queued.entry(hop.next_hop.connector.to_string()).or_default() += i64::try_from(hop.items).unwrap_or(i64::MAX);
+        *queued.entry(hop.next_hop.connector.to_string()).or_default() +=
+            i64::try_from(hop.items).unwrap_or(i64::MAX);
     }
     let queued: Vec<_> = queued.into_iter().collect();
     let text = state.metrics.render(&queued, store.health() == StoreHealth::Ready);
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
 }
 
 async fn live() -> &'static str {
@@ -111,7 +113,9 @@ async fn ready(State(state): State<Arc<AdminState>>) -> Response {
     match state.operations.settler.store().health() {
         StoreHealth::Ready => (StatusCode::OK, "ready\n".to_owned()),
         StoreHealth::Full(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("the store is full: {why}\n")),
-        StoreHealth::Poisoned(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("the store has stopped: {why}\n")),
+        StoreHealth::Poisoned(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("the store has stopped: {why}\n"))
+        }
     }
     .into_response()
 }

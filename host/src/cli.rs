@@ -34,7 +34,14 @@ pub const FAILED: u8 = 3;
 #[command(name = "postern", version, about, propagate_version = true)]
 struct Cli {
     /// The config file.
-    #[arg(long, short, global = true, env = "POSTERN_CONFIG", default_value = "postern.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "POSTERN_CONFIG",
+        default_value = "postern.toml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
     /// Print JSON for programs instead of text for people.
     #[arg(long, global = true)]

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::server::StartError;
 
 use delivery_agent::DeliveryAgentConnector;
-use foreign::ForeignConnector;
+use foreign::{ForeignConnector, IsQueued};
 use send::SendConnector;
 
 /// A future that a trait object can return.
@@ -90,6 +90,7 @@ pub fn build_all(
     config: &Config,
     receipts: &ReceiptSender,
     metrics: &Arc<Metrics>,
+    is_queued: &IsQueued,
 ) -> Result<Vec<Arc<dyn Connector>>, StartError> {
     let host = &config.host.name;
     let mut all: Vec<Arc<dyn Connector>> = Vec::new();
@@ -107,7 +108,13 @@ pub fn build_all(
         }
     }
     for foreign in config.foreign_connectors.iter().filter(|f| f.common.enabled) {
-        all.push(Arc::new(ForeignConnector::new(foreign, host, receipts.clone(), metrics.clone())));
+        all.push(Arc::new(ForeignConnector::new(
+            foreign,
+            host,
+            receipts.clone(),
+            metrics.clone(),
+            is_queued.clone(),
+        )));
     }
     for send in config.send_connectors.iter().filter(|s| s.common.enabled) {
         all.push(Arc::new(SendConnector::new(send, host)));

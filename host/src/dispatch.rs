@@ -165,8 +165,12 @@ impl Dispatcher {
 
     fn close_idle(&mut self) {
         let idle = self.limits.idle;
-        let stale: Vec<NextHop> =
-            self.parked.iter().filter(|(_, (_, since))| since.elapsed() >= idle).map(|(h, _)| h.clone()).collect();
+        let stale: Vec<NextHop> = self
+            .parked
+            .iter()
+            .filter(|(_, (_, since))| since.elapsed() >= idle)
+            .map(|(h, _)| h.clone())
+            .collect();
         for hop in stale {
             self.close(&hop);
         }

@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod operate;
 pub mod outbox;
+pub mod preflight;
 pub mod receipts;
 pub mod receive;
 pub mod retry;

@@ -83,10 +83,18 @@ impl Metrics {
         let generated = self.generated_messages.clone();
         r.register("postern_generated_messages", "Messages (DSNs) made by the host", generated);
         r.register("postern_attempts", "Delivery attempts that ended, by result", self.attempts.clone());
-        r.register("postern_recipients", "Recipients whose fate was decided, by fate", self.recipients.clone());
+        r.register(
+            "postern_recipients",
+            "Recipients whose fate was decided, by fate",
+            self.recipients.clone(),
+        );
         let clients = self.client_connections.clone();
         r.register("postern_client_connections", "Open connections of clients", clients);
-        r.register("postern_client_refusals", "Answers that refused a client something", self.refusals.clone());
+        r.register(
+            "postern_client_refusals",
+            "Answers that refused a client something",
+            self.refusals.clone(),
+        );
         r.register("postern_receipts", "Receipts that came in, by what they did", self.receipts.clone());
         let pickups = self.pickups.clone();
         r.register("postern_drop_pickups", "Drop files taken by gateways, by how it was seen", pickups);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_model::{
-    Content, DsnRequest, Envelope, EventKind, MessageId, Notify as NotifyWish, Origin, Recipient, TrackingEvent,
-    TypedAddress,
+    Content, DsnRequest, Envelope, EventKind, MessageId, Notify as NotifyWish, Origin, Recipient,
+    TrackingEvent, TypedAddress,
 };
 use postern_store::{Store, StoreError};
 use tokio::sync::Notify;
@@ -107,7 +107,7 @@ impl Outbox {
         };
         match self.submitter.submit(submission(&request, to, &topology.dsn)).await {
             Ok(message) => {
-                tracing::info!(dsn = request.key, %message, kind = request.kind.action(), "delivery report queued");
+                tracing::info!(dsn = request.key, message_id = %message, kind = request.kind.action(), "delivery report queued");
                 Ok(())
             }
             Err(SubmitError::Recipient { response, .. }) => Err(Held::Unroutable(response.to_string())),
@@ -120,7 +120,8 @@ impl Outbox {
         tracing::error!(dsn = request.key, reason, "a delivery report cannot be sent and goes to BadMail");
         let built = dsn::build(request, request.content.as_deref(), &self.topology.get().dsn);
         let (folder, name) = (self.bad_mail.clone(), format!("{}.eml", MessageId::from_name(&request.key)));
-        let written = tokio::task::spawn_blocking(move || write_bad_mail(&folder, &name, &built.content)).await;
+        let written =
+            tokio::task::spawn_blocking(move || write_bad_mail(&folder, &name, &built.content)).await;
         if let Err(error) = written.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
             return Err(Held::Store(StoreError::Io(format!("BadMail: {error}"))));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_model::{EventKind, Receipt, ReceiptState, TrackingEvent};
+use postern_model::{EventKind, NextHop, Receipt, ReceiptState, TrackingEvent};
 use postern_store::{StoreError, StoredReceipt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,9 @@ impl Receipts {
                 }
             }
             Ok(taken) => self.settler.metrics().receipt(connector, word(taken)),
-            Err(error) => tracing::error!(connector, receipt = receipt.id, %error, "a receipt was not stored"),
+            Err(error) => {
+                tracing::error!(connector, receipt = receipt.id, %error, "a receipt was not stored")
+            }
         }
     }
 
@@ -129,7 +131,9 @@ pub async fn take(settler: &Settler, connector: &str, receipt: &Receipt) -> Resu
     };
     if !known.decides {
         let event = watched_event(&known, receipt);
+        let hop = NextHop::new(&known.connector, &known.destination);
         store.finish_receipts(vec![known], vec![event]).await?;
+        room_again(settler, &hop, receipt);
         return Ok(Taken::Watched);
     }
     // The item may be in the hands of a delivery (other recipients of it are tried again): wait for its turn.
@@ -141,20 +145,30 @@ pub async fn take(settler: &Settler, connector: &str, receipt: &Receipt) -> Resu
     let policy = topology.policy_for(&loaded.item.next_hop);
     let quoted = settler.quoted(&loaded).await;
     let context = quoted.context(&loaded.message, &policy);
-    let Some(mut settlement) = settle::settle_receipt(context, &loaded.item, receipt, &mut fastrand::Rng::new())
+    let Some(mut settlement) =
+        settle::settle_receipt(context, &loaded.item, receipt, &mut fastrand::Rng::new())
     else {
         return Ok(Taken::Unknown);
     };
-    if connector_is_foreign(&known, receipt) {
+    if is_pickup(receipt) {
         settlement.write.events.push(watched_event(&known, receipt));
     }
     settler.hand_in(lease, &loaded.item, settlement).await?;
+    room_again(settler, &loaded.item.next_hop, receipt);
     Ok(Taken::Settled)
 }
 
 /// Whether this is the word about a drop file: the gateway took it.
-fn connector_is_foreign(known: &StoredReceipt, receipt: &Receipt) -> bool {
-    known.decides && receipt.details.iter().any(|(name, _)| name == TAKEN_BY)
+fn is_pickup(receipt: &Receipt) -> bool {
+    receipt.details.iter().any(|(name, _)| name == TAKEN_BY)
+}
+
+/// A gateway that takes a file makes room: a queue that waits because its drop directory was full goes on at once.
+fn room_again(settler: &Settler, hop: &NextHop, receipt: &Receipt) {
+    let index = settler.store().index();
+    if is_pickup(receipt) && index.failures(hop) > 0 {
+        index.clear_retry(hop);
+    }
 }
 
 /// The detail that a pickup carries: how it was seen.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::config::{Config, ConnectorKind};
+use crate::connector::foreign::IsQueued;
 use crate::connector::{self, Connector};
 use crate::dispatch::{DispatchLimits, Dispatcher, Settler, Watchers};
 use crate::metrics::Metrics;
@@ -136,11 +137,14 @@ impl Core {
 /// Opens the store of a config.
 fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
     let directory = &config.host.data_directory;
-    std::fs::create_dir_all(directory).map_err(io_error("making the data directory", &directory.display()))?;
-    let mut options = SqliteOptions::default();
-    options.fresh_bytes = config.host.content_cache;
-    options.reserve = config.host.store_reserve;
-    options.inline_limit = config.host.inline_body_limit;
+    std::fs::create_dir_all(directory)
+        .map_err(io_error("making the data directory", &directory.display()))?;
+    let options = SqliteOptions {
+        fresh_bytes: config.host.content_cache,
+        reserve: config.host.store_reserve,
+        inline_limit: config.host.inline_body_limit,
+        ..SqliteOptions::default()
+    };
     Ok(SqliteStore::open(directory, options)?)
 }
 
@@ -157,32 +161,33 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     let store: Arc<dyn Store> = Arc::new(store);
     let (receipt_sender, receipt_receiver) = mpsc::unbounded_channel();
     let core = Core::new(store.clone(), config.clone(), receipt_sender);
-    let submitter = Arc::new(Submitter::new(store.clone(), core.topology.clone(), core.metrics.clone()));
+    let submitter = Arc::new(Submitter::new(store, core.topology.clone(), core.metrics.clone()));
+
+    // Everything is bound before anything is delivered: a port that is taken must not cost an attempt.
+    let listeners = bind_doors(&config, &core, &submitter, &incoming).await?;
+    let connectors = build_connectors(&config, &core).await?;
+    let operations = Arc::new(Operations {
+        settler: core.settler.clone(),
+        connectors: connectors.clone(),
+        tracking: tracking.clone(),
+        drop_folders: drop_folders(&config),
+        running: true,
+    });
+    let control =
+        ControlServer::bind(&data).map_err(io_error("making the control socket in", &data.display()))?;
+    let admin = bind_admin(&config, &core, &operations).await?;
 
     let (mut doors, mut ways_out) = (Stage::new("doors"), Stage::new("connectors"));
     let (mut followers, mut trackers) = (Stage::new("reports"), Stage::new("tracking"));
-
-    // Bound before anything is delivered: a port that is taken must not cost an attempt.
-    let mut listeners = Vec::new();
-    for receive in config.receive_connectors.iter().filter(|r| r.enabled) {
-        let listener =
-            SmtpListener::bind(receive, &config.host.name, submitter.clone(), core.metrics.clone(), incoming.clone())
-                .await
-                .map_err(io_error("listening for receive connector", &receive.name))?;
-        listeners.push(listener);
+    let mover = Mover::new(core.store.clone(), tracking.clone(), config.tracking.retention);
+    trackers.spawn(mover.run(trackers.stop.clone()));
+    let admin_address = admin.as_ref().map(admin::AdminServer::address);
+    if let Some(admin) = admin {
+        trackers.spawn(admin.run(trackers.stop.clone()));
     }
-    let connectors = {
-        let config = config.clone();
-        let receipts = core.receipts.clone();
-        let metrics = core.metrics.clone();
-        tokio::task::spawn_blocking(move || connector::build_all(&config, &receipts, &metrics)).await??
-    };
-    let _ = core.connectors.set(connectors.clone());
-
-    trackers.spawn(Mover::new(store.clone(), tracking.clone(), config.tracking.retention).run(trackers.stop.clone()));
     followers.spawn(Receipts::new(core.settler.clone(), receipt_receiver).run(followers.stop.clone()));
     let outbox = Outbox::new(
-        store.clone(),
+        core.store.clone(),
         submitter.clone(),
         core.topology.clone(),
         core.metrics.clone(),
@@ -191,44 +196,62 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     );
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
+    followers.spawn(control.run(operations, followers.stop.clone()));
     start_connectors(&config, &core, &connectors, &mut ways_out).await?;
-
-    let operations = Arc::new(Operations {
-        settler: core.settler.clone(),
-        connectors,
-        tracking: tracking.clone(),
-        drop_folders: drop_folders(&config),
-        running: true,
-    });
-    let control =
-        ControlServer::bind(&data).map_err(io_error("making the control socket in", &data.display()))?;
-    followers.spawn(control.run(operations.clone(), followers.stop.clone()));
-    let admin = match config.admin.listen {
-        Some(address) => {
-            let server = admin::AdminServer::bind(address, config.admin.token.clone(), operations, core.metrics.clone())
-                .await
-                .map_err(io_error("listening for the admin interface on", &address))?;
-            let bound = server.address();
-            trackers.spawn(server.run(trackers.stop.clone()));
-            Some(bound)
-        }
-        None => None,
-    };
     let mut receive = BTreeMap::new();
     for listener in listeners {
         receive.insert(listener.name().to_owned(), listener.addresses());
         doors.spawn(listener.run(doors.stop.clone()));
     }
-    tracing::info!(host = config.host.name, ?receive, ?admin, "postern runs");
+    tracing::info!(host = config.host.name, ?receive, admin = ?admin_address, "postern runs");
     Ok(Host {
         receive,
-        admin,
-        store,
+        admin: admin_address,
+        store: core.store,
         submitter,
         grace: config.host.shutdown_grace,
         stages: vec![doors, ways_out, followers, trackers],
         tracking,
     })
+}
+
+async fn bind_doors(
+    config: &Config,
+    core: &Core,
+    submitter: &Arc<Submitter>,
+    incoming: &Path,
+) -> Result<Vec<SmtpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for receive in config.receive_connectors.iter().filter(|r| r.enabled) {
+        let (submitter, metrics) = (submitter.clone(), core.metrics.clone());
+        let bound =
+            SmtpListener::bind(receive, &config.host.name, submitter, metrics, incoming.to_owned()).await;
+        listeners.push(bound.map_err(io_error("listening for receive connector", &receive.name))?);
+    }
+    Ok(listeners)
+}
+
+async fn bind_admin(
+    config: &Config,
+    core: &Core,
+    operations: &Arc<Operations>,
+) -> Result<Option<admin::AdminServer>, StartError> {
+    let Some(address) = config.admin.listen else { return Ok(None) };
+    let token = config.admin.token.clone();
+    let bound = admin::AdminServer::bind(address, token, operations.clone(), core.metrics.clone()).await;
+    bound.map(Some).map_err(io_error("listening for the admin interface on", &address))
+}
+
+/// Builds the connectors and makes them known to the settler, which tells them of receipts.
+async fn build_connectors(config: &Config, core: &Core) -> Result<Vec<Arc<dyn Connector>>, StartError> {
+    let (config, receipts, metrics) = (config.clone(), core.receipts.clone(), core.metrics.clone());
+    let index = core.store.index().clone();
+    let is_queued: IsQueued = Arc::new(move |item| index.item_view(item).is_some());
+    let build = move || connector::build_all(&config, &receipts, &metrics, &is_queued);
+    let connectors = tokio::task::spawn_blocking(build).await??;
+    // Nobody else sets them.
+    let _ = core.connectors.set(connectors.clone());
+    Ok(connectors)
 }
 
 async fn start_connectors(
@@ -262,7 +285,8 @@ async fn start_connectors(
                 .iter()
                 .find(|a| a.common.name == outgoing.name)
                 .map_or(Duration::from_secs(60), |a| a.receipt_poll_interval);
-            let poller = Poller::new(connector.clone(), core.settler.clone(), core.receipts.clone(), interval);
+            let poller =
+                Poller::new(connector.clone(), core.settler.clone(), core.receipts.clone(), interval);
             stage.spawn(poller.run(stage.stop.clone()));
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
-    Content, Envelope, EventKind, EventRecipient, Item, ItemId, ItemRecipient, ItemState, MessageId, MessageInfo,
-    NextHop, Origin, Recipient, Response, TrackingEvent, TypedAddress,
+    Content, Envelope, EventKind, EventRecipient, Item, ItemId, ItemRecipient, ItemState, MessageId,
+    MessageInfo, NextHop, Origin, Recipient, Response, TrackingEvent, TypedAddress,
 };
 use postern_store::{Put, Store, StoreError, StoreHealth};
 
@@ -71,7 +71,9 @@ impl SubmitError {
         match self {
             Self::Recipient { response, .. } => response.clone(),
             Self::Store(StoreError::Full(_)) => Response::new(452, (4, 3, 1), "insufficient system storage"),
-            Self::Store(_) => Response::new(451, (4, 3, 0), "the message could not be stored; try again later"),
+            Self::Store(_) => {
+                Response::new(451, (4, 3, 0), "the message could not be stored; try again later")
+            }
         }
     }
 }
@@ -98,7 +100,9 @@ impl Submitter {
         match self.store.health() {
             StoreHealth::Ready => Ok(()),
             StoreHealth::Full(_) => Err(Response::new(452, (4, 3, 1), "insufficient system storage")),
-            StoreHealth::Poisoned(_) => Err(Response::new(451, (4, 3, 0), "the queue does not take mail now")),
+            StoreHealth::Poisoned(_) => {
+                Err(Response::new(451, (4, 3, 0), "the queue does not take mail now"))
+            }
         }
     }
 
@@ -188,17 +192,17 @@ fn check_right(topology: &Topology, client: Client<'_>, sender: &str, hop: &Next
     if allowed {
         return Ok(());
     }
-    let text = format!("not allowed to send through connector {} (its submitters do not include you)", hop.connector);
+    let text = format!(
+        "not allowed to send through connector {} (its submitters do not include you)",
+        hop.connector
+    );
     Err(Response::new(550, (5, 7, 1), &text))
 }
 
 /// The event of a message's arrival.
 fn arrival(message: &MessageInfo, groups: &[(NextHop, Vec<Recipient>)], now: Timestamp) -> TrackingEvent {
-    let mut recipients: Vec<EventRecipient> = groups
-        .iter()
-        .flat_map(|(_, recipients)| recipients)
-        .map(|r| EventRecipient { index: r.index, address: r.address.display(), response: None })
-        .collect();
+    let mut recipients: Vec<EventRecipient> =
+        groups.iter().flat_map(|(_, recipients)| recipients).map(|r| EventRecipient::of(r, None)).collect();
     recipients.sort_by_key(|r| r.index);
     TrackingEvent {
         time: now,
@@ -216,7 +220,12 @@ fn arrival(message: &MessageInfo, groups: &[(NextHop, Vec<Recipient>)], now: Tim
         subject: message.subject.clone(),
         size: Some(message.size),
         attempt: None,
-        details: message.envelope.client.map(|ip| ("client".to_owned(), ip.to_string())).into_iter().collect(),
+        details: message
+            .envelope
+            .client
+            .map(|ip| ("client".to_owned(), ip.to_string()))
+            .into_iter()
+            .collect(),
     }
 }
 

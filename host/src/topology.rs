@@ -33,7 +33,7 @@ pub struct Rules {
     /// What every outgoing connector has.
     pub outgoing: Outgoing,
     /// How its items are settled.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
 }
 
 impl Topology {
@@ -47,7 +47,10 @@ impl Topology {
             policy.receipt_expires_after = agent.receipt_expires_after;
             policy.allow_fail_queue = agent.allow_fail_queue;
             connectors.push(route_of(&agent.common, DestinationRule::DomainOrSpace));
-            rules.insert(agent.common.name.clone(), Rules { outgoing: agent.common.clone(), policy });
+            rules.insert(
+                agent.common.name.clone(),
+                Rules { outgoing: agent.common.clone(), policy: Arc::new(policy) },
+            );
         }
         for foreign in &config.foreign_connectors {
             let mut policy = policy_of(&foreign.common);
@@ -57,12 +60,15 @@ impl Topology {
                 policy.receipt_expires_after = foreign.common.expire_after.unwrap_or(SignedDuration::MAX);
             }
             connectors.push(route_of(&foreign.common, DestinationRule::Space));
-            rules.insert(foreign.common.name.clone(), Rules { outgoing: foreign.common.clone(), policy });
+            rules.insert(
+                foreign.common.name.clone(),
+                Rules { outgoing: foreign.common.clone(), policy: Arc::new(policy) },
+            );
         }
         for send in &config.send_connectors {
             let first = send.smart_hosts.first().map(ToString::to_string).unwrap_or_default();
             connectors.push(route_of(&send.common, DestinationRule::Fixed(first.into())));
-            let policy = policy_of(&send.common);
+            let policy = Arc::new(policy_of(&send.common));
             rules.insert(send.common.name.clone(), Rules { outgoing: send.common.clone(), policy });
         }
         let routes = RouteTable {
@@ -86,8 +92,8 @@ impl Topology {
 
     /// The rules for a queue whose connector is gone: the defaults, so that its mail still expires.
     #[must_use]
-    pub fn policy_for(&self, hop: &NextHop) -> Policy {
-        self.rules(&hop.connector).map_or_else(default_policy, |r| r.policy.clone())
+    pub fn policy_for(&self, hop: &NextHop) -> Arc<Policy> {
+        self.rules(&hop.connector).map_or_else(|| Arc::new(default_policy()), |r| r.policy.clone())
     }
 }
 

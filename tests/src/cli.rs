@@ -44,13 +44,16 @@ pub fn program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let candidates: Vec<PathBuf> = beside.chain([target.join("release/postern")]).collect();
     let found = candidates.iter().find(|path| path.is_file());
-    found.cloned().unwrap_or_else(|| panic!("no program at {candidates:?}: run `cargo build --release` first"))
+    found
+        .cloned()
+        .unwrap_or_else(|| panic!("no program at {candidates:?}: run `cargo build --release` first"))
 }
 
 /// The root of the checkout.
 #[must_use]
 pub fn root() -> PathBuf {
-    let tests = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let tests = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     tests.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 

@@ -39,7 +39,8 @@ impl Host {
     pub fn start(folder: &Path, config: &Path) -> Self {
         let (ready_file, log) = (folder.join("ready.json"), folder.join("host.log"));
         let _ = fs::remove_file(&ready_file);
-        let mut host = Self { child: spawn(config, &ready_file, &log), ready: Value::Null, log, ended: false };
+        let mut host =
+            Self { child: spawn(config, &ready_file, &log), ready: Value::Null, log, ended: false };
         host.ready = within(START, "the ready file of the host", || {
             if let Some(status) = host.child.try_wait().expect("our own child") {
                 host.ended = true;

@@ -3,6 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
+/// The variable that names a folder of real messages; without it the tests on them are left out.
+pub const MAIL_CORPUS: &str = "POSTERN_MAIL_CORPUS";
+
 /// Says that `test` does without something: `missing` is not there, `how` adds it.
 ///
 /// # Panics
@@ -15,6 +18,7 @@ pub fn report(test: &str, missing: &str, how: &str) {
     if let Some(report) = std::env::var_os("POSTERN_LEFT_OUT") {
         let file = OpenOptions::new().create(true).append(true).open(&report);
         let line = format!("{test}\t{missing}\t{how}\n");
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the report of xtask can be written");
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("the report of xtask can be written");
     }
 }

@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::root;
 
-/// The variable that names a folder of real messages.
-pub const MAIL_CORPUS: &str = "POSTERN_MAIL_CORPUS";
-
 /// A small message with a subject.
 #[must_use]
 pub fn simple(subject: &str) -> Vec<u8> {

@@ -45,7 +45,8 @@ mod tests {
         let body = b"--b\r\nContent-Disposition: form-data; name=\"envelope\"\r\n\r\n{}\r\n--b\r\n\
             Content-Disposition: form-data; name=\"message\"; filename=\"message.eml\"\r\n\r\n\0\r\n--a\n\r\n\r\n--b--\r\n";
         let found = parts("multipart/form-data; boundary=b", body).unwrap();
-        let expected = [("envelope".to_owned(), b"{}".to_vec()), ("message".to_owned(), b"\0\r\n--a\n\r\n".to_vec())];
+        let expected =
+            [("envelope".to_owned(), b"{}".to_vec()), ("message".to_owned(), b"\0\r\n--a\n\r\n".to_vec())];
         assert_eq!(found, expected);
         assert!(parts("multipart/form-data; boundary=c", body).is_err());
         assert!(parts("multipart/form-data; boundary=b", &body[..body.len() - 1]).is_err());

@@ -32,6 +32,20 @@ impl SmtpClient {
     /// # Panics
     /// When the server refuses us.
     pub fn try_connect(server: SocketAddr) -> io::Result<Self> {
+        let mut client = Self::greeted(server)?;
+        let hello = client.try_command("EHLO client.example")?;
+        assert_eq!(hello.code, 250, "{hello:?}");
+        Ok(client)
+    }
+
+    /// Connects and reads the greeting.
+    ///
+    /// # Errors
+    /// When there is no connection or it broke.
+    ///
+    /// # Panics
+    /// When the server refuses us.
+    pub fn greeted(server: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -39,8 +53,6 @@ impl SmtpClient {
         let mut client = Self { stream, reader: ReplyReader::default(), input: Vec::new() };
         let greeting = client.try_reply()?;
         assert_eq!(greeting.code, 220, "{greeting:?}");
-        let hello = client.try_command("EHLO client.example")?;
-        assert_eq!(hello.code, 250, "{hello:?}");
         Ok(client)
     }
 

@@ -1,11 +1,11 @@
-//! The smart host: an SMTP server that takes every message and remembers it.
+//! The smart host: an SMTP server that remembers every message. It knows all mailboxes but those called `nobody`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use postern_smtp::{ReceivedMessage, Session, SessionConfig, Step, Verdict};
+use postern_smtp::{EnhancedCode, ForwardPath, ReceivedMessage, Session, SessionConfig, Step, Verdict};
 
 use crate::wait::DEADLINE;
 
@@ -43,19 +43,32 @@ struct Shared {
 }
 
 impl SmtpSink {
-    /// Starts it.
+    /// Starts it with all extensions.
     ///
     /// # Panics
     /// When there is no free port.
     #[must_use]
     pub fn start() -> Self {
+        Self::with(&SessionConfig::new("sink.example"))
+    }
+
+    /// Starts one that does not know DSN (RFC 3461), and so will never tell a sender that mail arrived.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn start_without_dsn() -> Self {
+        let mut config = SessionConfig::new("sink.example");
+        config.extensions.dsn = false;
+        Self::with(&config)
+    }
+
+    fn with(config: &SessionConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared::default());
         let common = shared.clone();
-        let mut config = SessionConfig::new("sink.example");
-        config.limits.max_protocol_errors = 100;
-        let config = Arc::new(config);
+        let config = Arc::new(config.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (common, session) = (common.clone(), Session::new(config.clone()));
@@ -111,7 +124,13 @@ fn serve(mut stream: TcpStream, mut session: Session, shared: &Shared) {
                     Ok(count) => input.extend_from_slice(&buffer[..count]),
                 }
             }
-            Step::Mail(_) | Step::Recipient(_) => session.answer(Verdict::accept()),
+            Step::Mail(_) => session.answer(Verdict::accept()),
+            Step::Recipient(request) => session.answer(match &request.forward_path {
+                ForwardPath::Mailbox(mailbox) if mailbox.local_part() == "nobody" => {
+                    Verdict::new(550, EnhancedCode::new(5, 1, 1), "there is nobody")
+                }
+                _ => Verdict::accept(),
+            }),
             Step::Message(received) => {
                 let arrived = Arrived {
                     sender: received.mail.reverse_path.to_string(),

@@ -285,7 +285,8 @@ fn posted(request: &Request) -> Result<Posted, String> {
     if first != "envelope" || second != "message" {
         return Err(format!("the parts {first} and {second}"));
     }
-    let envelope: Value = serde_json::from_slice(envelope).map_err(|error| format!("the envelope: {error}"))?;
+    let envelope: Value =
+        serde_json::from_slice(envelope).map_err(|error| format!("the envelope: {error}"))?;
     if envelope["size"].as_u64() != Some(message.len() as u64) || envelope["version"] != 1 {
         return Err(format!("{} bytes of message with the envelope {envelope}", message.len()));
     }
@@ -333,7 +334,8 @@ fn read_chunks(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Vec<u8
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
-        let size = std::str::from_utf8(&input[..end]).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        let size =
+            std::str::from_utf8(&input[..end]).ok().and_then(|hex| usize::from_str_radix(hex, 16).ok());
         let size = size.ok_or(io::ErrorKind::InvalidData)?;
         input.drain(..end + 2);
         body.extend(read_exactly(stream, input, size)?);

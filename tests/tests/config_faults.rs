@@ -9,7 +9,11 @@ const JO: &str = "jo@home.example";
 
 #[test]
 fn a_broken_config_starts_nothing_and_every_fault_is_named_at_once() {
-    let site = Site::with("shutdown_grace = \"soon\"", "max_hopps = 5").foreign("pbx", "SMTP:pbx.example", "profile = \"x\"");
+    let site = Site::with("shutdown_grace = \"soon\"", "max_hopps = 5").foreign(
+        "pbx",
+        "SMTP:pbx.example",
+        "profile = \"x\"",
+    );
     let (status, said) = Host::refused(site.folder(), &site.config());
     assert_eq!(status.code(), Some(2), "{said}");
     for key in ["host.shutdown_grace", "max_hopps", "profile", "postern.toml"] {
@@ -44,7 +48,8 @@ fn an_agent_whose_file_is_missing_makes_its_mail_wait_and_the_rest_runs() {
     assert!(hook["reason"].as_str().is_some_and(|reason| reason.contains("agents/webhook.wasm")), "{hook}");
     let id = host.client().submit(JO, &["ann@hook.example", "ann@pbx.example"], &messages::simple("waits"));
     eventually("the drop file", || (!gateway::files(&site.drop_directory("pbx")).is_empty()).then_some(()));
-    let queue = eventually("a queue in retry", || site.queue("hook").filter(|queue| queue["state"] == "retry"));
+    let queue =
+        eventually("a queue in retry", || site.queue("hook").filter(|queue| queue["state"] == "retry"));
     assert!(queue["last_error"].as_str().is_some_and(|e| e.contains("webhook.wasm")), "{queue}");
     site.audit();
     host.stop();
@@ -72,21 +77,27 @@ fn a_file_that_is_no_agent_disables_its_connector_with_the_reason() {
 
 #[test]
 fn a_drop_directory_that_is_missing_makes_its_mail_wait_until_it_is_there() {
-    let site = Site::new()
-        .foreign("pbx", "SMTP:pbx.example", "drop_directory = \"drop/pbx\"")
-        .foreign("fax", "SMTP:fax.example", "");
+    let site = Site::new().foreign("pbx", "SMTP:pbx.example", "drop_directory = \"drop/pbx\"").foreign(
+        "fax",
+        "SMTP:fax.example",
+        "",
+    );
     let host = site.start();
     let message = messages::simple("waits");
     host.client().submit(JO, &["ann@pbx.example", "ann@fax.example"], &message);
-    eventually("the neighbour's file", || (!gateway::files(&site.drop_directory("fax")).is_empty()).then_some(()));
-    let queue = eventually("a queue in retry", || site.queue("pbx").filter(|queue| queue["state"] == "retry"));
+    eventually("the neighbour's file", || {
+        (!gateway::files(&site.drop_directory("fax")).is_empty()).then_some(())
+    });
+    let queue =
+        eventually("a queue in retry", || site.queue("pbx").filter(|queue| queue["state"] == "retry"));
     assert!(queue["last_error"].as_str().is_some_and(|e| e.contains("drop/pbx")), "{queue}");
     let connector = site.connector("pbx");
     assert_eq!(connector["state"], "disabled", "{connector}");
     assert!(!site.drop_directory("pbx").exists(), "a missing mount is not papered over with a folder");
 
     fs::create_dir(site.drop_directory("pbx")).unwrap();
-    let files = eventually("the file", || Some(gateway::read(&site.drop_directory("pbx"))).filter(|f| !f.is_empty()));
+    let files =
+        eventually("the file", || Some(gateway::read(&site.drop_directory("pbx"))).filter(|f| !f.is_empty()));
     assert_eq!((files.len(), files[0].message()), (1, &message[..]));
     eventually("empty queues", || (site.ask(&["queue", "list"]) == json!([])).then_some(()));
     assert_eq!(site.connector("pbx")["state"], "ready");

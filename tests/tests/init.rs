@@ -27,7 +27,8 @@ fn what_init_writes_can_be_checked_and_run_unchanged() {
     let message = messages::simple("first");
     SmtpClient::connect(host.smtp()).submit("jo@home.example", &["ann@outbox.example"], &message);
     let drop = site.join("drop/outbox");
-    let files = eventually("the file in the outbox", || Some(gateway::read(&drop)).filter(|files| !files.is_empty()));
+    let files =
+        eventually("the file in the outbox", || Some(gateway::read(&drop)).filter(|files| !files.is_empty()));
     assert_eq!((files.len(), files[0].message()), (1, &message[..]));
     assert_eq!(postern_tests::http::get(host.admin(), "/livez").0, 200);
     host.stop();

@@ -24,8 +24,8 @@ fn send(host: &Host, all: &[(String, Vec<u8>)]) -> BTreeMap<String, Sent> {
         let id = client.submit_binary(JO, &TO, bytes);
         sent.insert(id, Sent { name: format!("{name} by BDAT"), expected: bytes.clone() });
         let Some(carried) = messages::for_data(bytes) else { continue };
-        client.envelope(&format!("{JO}> BODY=8BITMIME"), &TO).unwrap();
-        let id = queued_id(&client.data(&carried).unwrap());
+        client.envelope(&format!("{JO}> BODY=8BITMIME"), &TO).expect("the server replies");
+        let id = queued_id(&client.data(&carried).expect("the server replies"));
         sent.insert(id, Sent { name: format!("{name} by DATA"), expected: carried });
     }
     sent
@@ -69,7 +69,7 @@ fn our_own_awkward_messages_go_through_byte_for_byte() {
 
 #[test]
 fn real_messages_go_through_byte_for_byte() {
-    let Some(folder) = std::env::var_os(messages::MAIL_CORPUS) else {
+    let Some(folder) = std::env::var_os(left_out::MAIL_CORPUS) else {
         left_out::report(
             "real_messages_go_through_byte_for_byte",
             "POSTERN_MAIL_CORPUS is not set",

@@ -1,5 +1,8 @@
 //! Metrics and health over HTTP.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use postern_tests::{Host, Site, WebhookServer, eventually, http, messages};
 
 /// The value of a counter or gauge whose line begins so.
@@ -31,9 +34,11 @@ fn metrics_move_with_the_mail_and_the_health_pages_answer() {
     client.command("MAIL FROM:<jo@home.example>");
     assert_eq!(client.command("RCPT TO:<ann@nowhere.example>").code, 550);
     let recipients = "postern_recipients_total{connector=\"hook\",what=\"delivered\"}";
-    let text = eventually("two delivered recipients in the metrics", || {
+    let queued = "postern_queued_items{connector=\"hook\"}";
+    // An item leaves its queue when its settlement is on the disk, a moment after it was counted.
+    let text = eventually("two delivered recipients and an empty queue in the metrics", || {
         let text = metrics(&host);
-        (value(&text, recipients) == Some(2.0)).then_some(text)
+        (value(&text, recipients) == Some(2.0) && value(&text, queued) == Some(0.0)).then_some(text)
     });
     for (start, expected) in [
         (accepted, 1.0),
@@ -41,7 +46,6 @@ fn metrics_move_with_the_mail_and_the_health_pages_answer() {
         ("postern_attempts_total{connector=\"hook\",what=\"done\"}", 1.0),
         ("postern_client_refusals_total{connector=\"default\",what=\"550\"}", 1.0),
         ("postern_client_connections{connector=\"default\"}", 1.0),
-        ("postern_queued_items{connector=\"hook\"}", 0.0),
         ("postern_store_ready", 1.0),
     ] {
         assert_eq!(value(&text, start), Some(expected), "{start} in {text}");
@@ -49,4 +53,26 @@ fn metrics_move_with_the_mail_and_the_health_pages_answer() {
     assert!(value(&text, "postern_accepted_bytes_total").is_some_and(|bytes| bytes > 100.0), "{text}");
     assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with a mark");
     host.stop();
+}
+
+#[test]
+fn where_a_token_is_configured_only_the_health_pages_are_open() {
+    let mut site = Site::new().section("[secrets]\nadmin = { file = \"admin.secret\" }");
+    let secret = site.folder().join("admin.secret");
+    fs::write(&secret, "let-me-in\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    site.change("[admin]", "[admin]\ntoken = \"admin\"");
+    let host = site.start();
+    assert_eq!(http::get(host.admin(), "/livez").0, 200);
+    assert_eq!(http::get(host.admin(), "/metrics").0, 401);
+    for (token, status) in [("let-me-in", 200), ("let-me-in2", 401), ("", 401)] {
+        let field = format!("Authorization: Bearer {token}");
+        assert_eq!(http::get_with(host.admin(), "/metrics", &field).0, status, "{token:?}");
+    }
+    assert!(!host.log().contains("let-me-in"), "a secret in the log");
+    host.stop();
+
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let (status, said) = Host::refused(site.folder(), &site.config());
+    assert_eq!(status.code(), Some(2), "a secret that everybody may read: {said}");
 }

@@ -13,17 +13,18 @@ const MESSAGES: usize = 25;
 
 /// A destination that takes connections and never says a word; how long our side bears that is far beyond the test.
 fn silent() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
+    TcpListener::bind("127.0.0.1:0").expect("there is a free port")
 }
 
 /// An address where nothing listens.
 fn nobody() -> std::net::SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    silent().local_addr().expect("a bound socket has an address")
 }
 
 #[test]
 fn dead_and_silent_destinations_do_not_hold_their_neighbours_back() {
-    let (server, sink, mute_host, mute_hook) = (WebhookServer::start(), SmtpSink::start(), silent(), silent());
+    let (server, sink, mute_host, mute_hook) =
+        (WebhookServer::start(), SmtpSink::start(), silent(), silent());
     let mute_url = format!("http://{}/mail", mute_hook.local_addr().unwrap());
     let site = Site::with("shutdown_grace = \"1s\"", "")
         .send("dead-host", "SMTP:dead-host.example", nobody(), "")
@@ -41,13 +42,19 @@ fn dead_and_silent_destinations_do_not_hold_their_neighbours_back() {
     let mut send = |kinds: &[&str]| {
         for kind in kinds {
             for number in 0..MESSAGES {
-                client.submit(JO, &[&format!("ann@{kind}.example")], &messages::simple(&format!("m{number}")));
+                client.submit(
+                    JO,
+                    &[&format!("ann@{kind}.example")],
+                    &messages::simple(&format!("m{number}")),
+                );
             }
         }
     };
     send(&dead);
     for connector in ["dead-host", "dead-hook", "dead-drop"] {
-        eventually("a dead destination in retry", || site.queue(connector).filter(|queue| queue["state"] == "retry"));
+        eventually("a dead destination in retry", || {
+            site.queue(connector).filter(|queue| queue["state"] == "retry")
+        });
     }
     eventually("busy connections to the silent webhook", || {
         site.queue("mute-hook").filter(|queue| queue["active"].as_u64().is_some_and(|active| active > 0))
@@ -57,7 +64,9 @@ fn dead_and_silent_destinations_do_not_hold_their_neighbours_back() {
     send(&["live-host", "live-hook", "live-drop"]);
     assert_eq!(server.wait_for(MESSAGES).len(), MESSAGES);
     assert_eq!(sink.wait_for(MESSAGES).len(), MESSAGES);
-    eventually("the live drop directory's queue to be empty", || site.queue("live-drop").is_none().then_some(()));
+    eventually("the live drop directory's queue to be empty", || {
+        site.queue("live-drop").is_none().then_some(())
+    });
     println!("3 x {MESSAGES} messages beside five dead destinations: {:?}", start.elapsed());
     assert!(start.elapsed() < DEADLINE);
     assert_eq!(gateway.stop().len(), MESSAGES);

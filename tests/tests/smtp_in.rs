@@ -1,6 +1,7 @@
 //! Mail in by SMTP: what is taken, what is refused, and that what was taken comes out byte for byte.
 
 use postern_tests::gateway::{self, DropFile};
+use postern_tests::smtp_client::queued_id;
 use postern_tests::{Host, Site, SmtpClient, eventually, messages};
 
 const JO: &str = "jo@home.example";
@@ -26,7 +27,9 @@ fn a_message_goes_to_each_drop_directory_and_its_way_can_be_tracked() {
     let to = ["ann@pbx.example", "ben@fax.example", "cy@pbx.example"];
     let id = host.client().submit(JO, &to, &message);
 
-    for (connector, recipients) in [("pbx", &["ann@pbx.example", "cy@pbx.example"][..]), ("fax", &["ben@fax.example"])] {
+    for (connector, recipients) in
+        [("pbx", &["ann@pbx.example", "cy@pbx.example"][..]), ("fax", &["ben@fax.example"])]
+    {
         let files = dropped(&site, connector, 1);
         let (trace, content) = files[0].split();
         assert_eq!(content, message, "in {connector}");
@@ -45,7 +48,10 @@ fn a_message_goes_to_each_drop_directory_and_its_way_can_be_tracked() {
     });
     assert_eq!(events, ["receive", "relay", "taken"]);
     let rows = site.ask(&["track", "--message", "<first@home.example>"]);
-    assert!(rows.as_array().is_some_and(|r| r.len() == 3 && r.iter().all(|e| e["message_id"] == id)), "{rows}");
+    assert!(
+        rows.as_array().is_some_and(|r| r.len() == 3 && r.iter().all(|e| e["message_id"] == id)),
+        "{rows}"
+    );
     assert_eq!(site.ask(&["queue", "list"]), serde_json::json!([]));
     let audit = site.audit();
     assert_eq!((&audit["accepted"], &audit["relayed"]), (&3.into(), &3.into()));
@@ -109,8 +115,11 @@ fn a_message_above_the_limit_is_refused_however_it_comes() {
 fn nothing_that_other_servers_take_for_the_end_of_a_message_smuggles_a_second_one_in() {
     let site = Site::with("", "max_protocol_errors = 100").foreign("pbx", "SMTP:pbx.example", "");
     let host = site.start();
-    let second = "MAIL FROM:<evil@home.example>\r\nRCPT TO:<ann@pbx.example>\r\nDATA\r\nSubject: evil\r\n\r\nevil";
-    for end in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\n.\r", "\r\r\n.\n", "\r\n\0.\r\n"] {
+    let second =
+        "MAIL FROM:<evil@home.example>\r\nRCPT TO:<ann@pbx.example>\r\nDATA\r\nSubject: evil\r\n\r\nevil";
+    for end in
+        ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\n.\r", "\r\r\n.\n", "\r\n\0.\r\n"]
+    {
         let mut client = host.client();
         client.envelope(JO, &["ann@pbx.example"]).unwrap();
         assert_eq!(client.command("DATA").code, 354);
@@ -129,26 +138,30 @@ fn nothing_that_other_servers_take_for_the_end_of_a_message_smuggles_a_second_on
 
 /// Sends each content by DATA where it can be, and by BDAT in one and in several chunks; expects each back to the byte.
 fn sends_and_finds(site: &Site, host: &Host, contents: &[Vec<u8>]) {
+    const REPLIES: &str = "the server replies";
+    let to = ["ann@pbx.example"];
     let mut expected = Vec::new();
     let mut client = host.client();
     for content in contents {
         if messages::for_data(content).is_some_and(|carried| carried == *content) {
-            client.envelope(&format!("{JO}> BODY=8BITMIME"), &["ann@pbx.example"]).unwrap();
-            let reply = client.data(content).unwrap();
-            expected.push((postern_tests::smtp_client::queued_id(&reply), "DATA", content));
+            client.envelope(&format!("{JO}> BODY=8BITMIME"), &to).expect(REPLIES);
+            expected.push((queued_id(&client.data(content).expect(REPLIES)), "DATA", content));
         }
-        expected.push((client.submit_binary(JO, &["ann@pbx.example"], content), "BDAT", content));
-        client.envelope(&format!("{JO}> BODY=BINARYMIME"), &["ann@pbx.example"]).unwrap();
-        let chunk = content.len() / 3 + 1;
-        let id = postern_tests::smtp_client::queued_id(&client.bdat(content, chunk).unwrap());
-        expected.push((id, "BDAT in chunks", content));
+        expected.push((client.submit_binary(JO, &to, content), "BDAT", content));
+        client.envelope(&format!("{JO}> BODY=BINARYMIME"), &to).expect(REPLIES);
+        let reply = client.bdat(content, content.len() / 3 + 1).expect(REPLIES);
+        expected.push((queued_id(&reply), "BDAT in chunks", content));
     }
     let files = dropped(site, "pbx", expected.len());
     assert_eq!(files.len(), expected.len());
     for (id, how, content) in expected {
         let file = files.iter().find(|file| file.name.starts_with(&id)).expect("each message has its file");
         let same = file.message() == &content[..];
-        assert!(same, "{how} of {:?}... came out changed", String::from_utf8_lossy(&content[..40.min(content.len())]));
+        assert!(
+            same,
+            "{how} of {:?}... came out changed",
+            String::from_utf8_lossy(&content[..40.min(content.len())])
+        );
     }
 }
 
@@ -187,5 +200,62 @@ fn contents_too_large_for_memory_or_the_database_come_out_byte_for_byte() {
     large.push(dots);
     sends_and_finds(&site, &host, &large);
     site.audit();
+    host.stop();
+}
+
+/// A message that has passed so many servers of this name.
+fn travelled(by: &str, hops: usize) -> Vec<u8> {
+    let hop = format!("Received: from a.example by {by} with ESMTP; Thu, 1 Jan 2026 00:00:00 +0000\r\n");
+    let mut message = hop.repeat(hops).into_bytes();
+    message.extend(messages::simple("travelled"));
+    message
+}
+
+#[test]
+fn a_message_that_passed_too_many_servers_is_refused_as_a_loop() {
+    let site = Site::with("", "max_hops = 5").foreign("pbx", "SMTP:pbx.example", "");
+    let host = site.start();
+    let mut client = host.client();
+    client.submit(JO, &["ann@pbx.example"], &travelled("far.example", 5));
+    client.envelope(JO, &["ann@pbx.example"]).unwrap();
+    let reply = client.data(&travelled("far.example", 6)).unwrap();
+    assert_eq!(
+        (reply.code, reply.enhanced.map(|e| e.to_string())),
+        (554, Some("5.4.6".to_owned())),
+        "{reply:?}"
+    );
+    host.stop();
+}
+
+#[test]
+fn a_message_that_passed_this_very_host_too_often_is_refused_as_a_loop() {
+    let site = Site::with("", "max_local_hops = 2").foreign("pbx", "SMTP:pbx.example", "");
+    let host = site.start();
+    let mut client = host.client();
+    client.submit(JO, &["ann@pbx.example"], &travelled("gw.example", 2));
+    client.envelope(JO, &["ann@pbx.example"]).unwrap();
+    let reply = client.data(&travelled("gw.example", 3)).unwrap();
+    assert_eq!(
+        (reply.code, reply.enhanced.map(|e| e.to_string())),
+        (554, Some("5.4.6".to_owned())),
+        "{reply:?}"
+    );
+    host.stop();
+}
+
+#[test]
+fn a_connector_for_lmtp_speaks_lmtp_or_the_config_is_refused() {
+    let site = Site::with("", "protocol = \"lmtp\"").foreign("pbx", "SMTP:pbx.example", "");
+    let check = site.cli(&["check"]);
+    if check.code == 2 {
+        assert!(check.text().contains("protocol"), "{check:?}");
+        return;
+    }
+    let host = site.start();
+    let mut client = SmtpClient::greeted(host.smtp()).unwrap();
+    assert_eq!(client.command("LHLO client.example").code, 250);
+    client.envelope(JO, &["ann@pbx.example", "ben@pbx.example"]).unwrap();
+    let replies = [client.data(&messages::simple("lmtp")).unwrap(), client.reply()];
+    assert!(replies.iter().all(|reply| reply.code == 250), "one reply for each recipient: {replies:?}");
     host.stop();
 }

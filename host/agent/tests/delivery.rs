@@ -1,5 +1,7 @@
 //! Well-behaved agents: what they see, say and are allowed.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use postern_agent::{AgentSpec, Limits, LoadError, Secret};
@@ -67,7 +69,7 @@ fn one_connection_serves_many_deliveries() {
     let counted = agent.clone();
     bench.run(async move {
         let mut connection = open(&agent).await;
-        // More than the guest may hold handles: each item is freed when its call returns.
+        // More than the guest may hold handles, so a handle or an item that stays behind would show.
         for _ in 0..5000 {
             let report = connection.deliver(&request(1, b"Subject: x\r\n\r\n")).await;
             assert_eq!(report.outcomes.len(), 1, "{report:?}");
@@ -135,6 +137,11 @@ fn what_cannot_be_loaded_says_why() {
     std::fs::write(&path, "(component)").unwrap();
     let error = load(AgentSpec::new(&path, "test"));
     assert!(error.to_string().contains("does not export postern:delivery-agent/agent@0.1.0"), "{error}");
+    // WASI is offered in any 0.2 version, so what is missing here is only the export.
+    let wasi = r#"(component (import "wasi:random/random@0.2.6"
+        (instance (export "get-random-u64" (func (result u64))))))"#;
+    std::fs::write(&path, wasi).unwrap();
+    assert!(matches!(load(AgentSpec::new(&path, "test")), LoadError::NotAnAgent { .. }));
     let mut spec = bench.spec("agents/deliver-all");
     spec.grants.secrets = vec!["key".to_owned()];
     assert!(matches!(load(spec.clone()), LoadError::Secret(name) if name == "key"));

@@ -1,5 +1,7 @@
 //! Hostile agents: whatever they do ends in a deferral with a reason, takes nobody else along, and loses no outcome.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,10 +1,13 @@
 //! HTTP of agents against a server on the loopback: what is granted works, everything else is refused before it leaves.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use support::Bench;
 /// A server that answers by path, and tells the heads of the requests that reached it.
 struct Server {
     port: u16,
+    connections: Arc<AtomicUsize>,
     heads: mpsc::Receiver<String>,
 }
 
@@ -23,13 +27,16 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, heads) = mpsc::channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = connections.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
+                counter.fetch_add(1, Ordering::SeqCst);
                 let seen = seen.clone();
                 thread::spawn(move || serve(stream.unwrap(), &seen));
             }
         });
-        Self { port, heads }
+        Self { port, connections, heads }
     }
 
     fn heads(&self) -> Vec<String> {
@@ -66,7 +73,10 @@ fn serve(stream: TcpStream, seen: &mpsc::Sender<String>) {
                 return;
             }
             // Silent until the client goes.
-            "/v1/silent" => return drop(reader.read(&mut [0]).unwrap()),
+            "/v1/silent" => {
+                let _ = reader.read(&mut [0]);
+                return;
+            }
             "/v1/moved" => {
                 "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 5\r\n\r\nmoved"
                     .to_owned()
@@ -213,4 +223,9 @@ fn connections_are_kept_for_the_next_request() {
         get(&case.bench, &agent).unwrap();
     }
     assert_eq!(agent.stats().http_requests, 3);
+    assert_eq!(
+        case.server.connections.load(Ordering::SeqCst),
+        1,
+        "three deliveries over three agent connections"
+    );
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ItemId, MessageId};
+use crate::{ItemId, MessageId, Recipient, Response, TypedAddress};
 
 /// What happened. The words are those of Exchange's message tracking where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,9 +77,31 @@ pub struct EventRecipient {
     /// Its address, as people are shown it.
     #[serde(rename = "a")]
     pub address: String,
+    /// Its address in the envelope, when it was rewritten on the way.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub envelope_address: Option<String>,
     /// The response, written out.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub response: Option<String>,
+}
+
+impl EventRecipient {
+    /// What an event keeps of a recipient.
+    #[must_use]
+    pub fn of(recipient: &Recipient, response: Option<&Response>) -> Self {
+        Self {
+            index: recipient.index,
+            address: recipient.address.display(),
+            envelope_address: recipient.envelope_address.as_ref().map(TypedAddress::display),
+            response: response.map(ToString::to_string),
+        }
+    }
+
+    /// A recipient of which nothing but the address is known.
+    #[must_use]
+    pub fn new(index: u32, address: &str) -> Self {
+        Self { index, address: address.to_owned(), envelope_address: None, response: None }
+    }
 }
 
 /// One thing that happened to one message or item, for one or more recipients alike.

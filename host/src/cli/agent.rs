@@ -32,7 +32,9 @@ pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
                     println!("  {}", entry.as_str().unwrap_or_default());
                 }
             }
-            serde_json::Value::String(text) => println!("{name}: {}", postern_model::text::one_line(text, 200)),
+            serde_json::Value::String(text) => {
+                println!("{name}: {}", postern_model::text::one_line(text, 200))
+            }
             other => println!("{name}: {other}"),
         }
     }

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use super::{CliError, CliResult, Common, USAGE, print_json};
-use crate::config::{self, Report};
+use crate::config::Report;
+use crate::preflight;
 
 pub fn run(common: &Common) -> CliResult {
-    let (report, ok) = match config::load(&common.config) {
+    let (report, ok) = match preflight::look(&common.config) {
         Ok((_, warnings)) => (Report::new(Vec::new(), warnings), true),
         Err(report) => (report, false),
     };

@@ -23,7 +23,8 @@ pub fn run(common: &Common, verb: &ConnectorVerb) -> CliResult {
     }
     let mut table = Table::new(&["connector", "kind", "state", "queued", "address spaces", "reason"]);
     for row in answer.as_array().into_iter().flatten() {
-        table.row(["connector", "kind", "state", "queued", "address_spaces", "reason"].map(|n| field(row, n)));
+        table
+            .row(["connector", "kind", "state", "queued", "address_spaces", "reason"].map(|n| field(row, n)));
     }
     table.print();
     Ok(ExitCode::SUCCESS)

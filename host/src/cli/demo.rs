@@ -39,7 +39,7 @@ use crate::operate::Audit;
 use crate::server;
 
 /// Between one mail and the next, so that people can follow.
-const PAUSE: Duration = Duration::from_millis(1200);
+const PAUSE: Duration = Duration::from_millis(1500);
 /// How long the last recipient may take to be decided.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between one look at what is missing and the next.
@@ -146,13 +146,12 @@ impl Play {
             let at = self.watch.seconds(Timestamp::now());
             let sent = sample.send(smtp).await?;
             let to: Vec<&str> = sample.recipients.iter().map(|r| r.address).collect();
-            let what = format!("mail {} of {}: \"{}\"", number + 1, SAMPLES.len(), sample.subject());
-            let fine_print = [
-                sample.about.to_owned(),
-                format!("{} to {}", sample.sender, to.join(", ")),
-                sent.reply.clone(),
-            ];
+            let number = number + 1;
+            let what = format!("#{number} of {}: \"{}\"", SAMPLES.len(), sample.subject());
+            let addresses = format!("from {} to {}", sample.sender, to.join(", "));
+            let fine_print = [sample.about.to_owned(), addresses, sent.reply.clone()];
             self.screen.step(at, "send", Tone::Action, &what, &fine_print);
+            self.watch.number(&sent.id, number);
             self.sent.push(sent);
             self.watch.look_for(PAUSE, &self.screen).await?;
         }
@@ -184,9 +183,10 @@ impl Play {
     async fn serve_on(&mut self) -> Result<(), CliError> {
         let smtp = self.host.smtp()?;
         self.screen.line(Tone::Plain, "");
-        self.screen.paragraph(
-            "All of this is done. The host goes on until you press Ctrl-C; send it mail of your own:",
-        );
+        let state =
+            if self.missing.is_empty() { "All of this is done." } else { "Not all came out as it should." };
+        let on = "The host goes on until you press Ctrl-C; send it mail of your own:";
+        self.screen.paragraph(&format!("{state} {on}"));
         self.screen.line(
             Tone::Plain,
             &format!("  SMTP      {smtp}   to anything@pager.example, +49...@fax.example, ..."),
@@ -210,17 +210,20 @@ impl Play {
 fn introduce(screen: &Screen, folder: &Folder, fax: &FaxService, mail_server: &MailServer) {
     screen.paragraph(
         "Postern takes mail by SMTP and hands it to what is not SMTP. This demo runs a real host on a config \
-         of its own and sends it real mail; everything around the host is played by the demo:",
+         of its own and sends it real mail. Around the host it plays three parties, each behind a connector:",
     );
     let mail_server = mail_server.address.to_string();
     let parties = [
-        ("fax", fax.url.as_str(), "a fax service; a sandboxed agent posts to it"),
-        ("pager", "drop/pager", "a folder that an old program empties"),
-        ("internet", &mail_server, "the mail server for all other mail"),
+        ("fax", "a fax service on the web, reached by a sandboxed agent", fax.url.as_str()),
+        ("pager", "an old program that empties a folder", "drop/pager"),
+        ("internet", "a mail server, for all other mail and for reports", &mail_server),
     ];
-    for (name, place, what) in parties {
-        screen.line(Tone::Plain, &format!("  {name:<8}  {place:<32}  {what}"));
+    screen.line(Tone::Plain, "");
+    for (name, what, place) in parties {
+        screen.line(Tone::Plain, &format!("  {name:<9} {what}"));
+        screen.line(Tone::Quiet, &format!("  {:9} {place}", ""));
     }
+    screen.line(Tone::Plain, "");
     screen.line(Tone::Plain, &format!("Everything lies in {}", folder.path().display()));
     screen.line(Tone::Plain, "");
 }
@@ -244,6 +247,7 @@ fn farewell(screen: &Screen, folder: &Folder, missing: &[String]) {
     for text in missing {
         screen.line(Tone::Bad, &format!("missing: {text}"));
     }
+    screen.paragraph("Before it stopped, the host recounted what became of every recipient:");
 }
 
 /// A word as a shell reads it.

@@ -58,12 +58,13 @@ pub fn run(common: &Common, arguments: &InitArguments) -> CliResult {
 
 /// Writes a file that must not exist yet.
 fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            CliError::failed(format!("{} exists already and is left as it is", path.display()))
-        }
-        _ => failed(path, &e),
-    })?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                CliError::failed(format!("{} exists already and is left as it is", path.display()))
+            }
+            _ => failed(path, &e),
+        })?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| failed(path, &e))
 }
 

@@ -83,7 +83,12 @@ fn print_message(message: &Value) {
     println!("received  {} by {}", time(envelope, "received_at"), field(envelope, "receive_connector"));
     for item in message["items"].as_array().into_iter().flatten() {
         println!();
-        println!("item      {} in {}/{}", field(item, "item"), field(item, "connector"), field(item, "destination"));
+        println!(
+            "item      {} in {}/{}",
+            field(item, "item"),
+            field(item, "connector"),
+            field(item, "destination")
+        );
         println!("state     {}, {} attempts", field(item, "state"), item["attempts"]);
         println!("next try  {}   expires {}", time(item, "next_retry"), time(item, "expires"));
         let mut table = Table::new(&["recipient", "state", "response"]);

@@ -59,7 +59,12 @@ pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
         print_items(&answer);
     } else {
         let done = if answer["done"] == true { "" } else { "would " };
-        println!("{done}{}: {} ({} items)", field(&answer, "action"), field(&answer, "queues"), answer["items"]);
+        println!(
+            "{done}{}: {} ({} items)",
+            field(&answer, "action"),
+            field(&answer, "queues"),
+            answer["items"]
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,9 +95,13 @@ fn print_queues(queues: &Value) {
 
 fn print_items(queues: &Value) {
     print_queues(queues);
-    let mut table = Table::new(&["item", "sender", "size", "rcpts", "tries", "state", "next try", "last error"]);
-    for item in queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten()) {
-        let cells = ["item", "sender", "size", "recipients", "attempts", "state"].map(|name| field(item, name));
+    let mut table =
+        Table::new(&["item", "sender", "size", "rcpts", "tries", "state", "next try", "last error"]);
+    for item in
+        queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten())
+    {
+        let cells =
+            ["item", "sender", "size", "recipients", "attempts", "state"].map(|name| field(item, name));
         table.row(cells.into_iter().chain([time(item, "next_retry"), field(item, "last_error")]));
     }
     println!();

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{CliError, CliResult, Common};
-use crate::config::{self, LogFormat};
-use crate::{logging, server};
+use crate::config::LogFormat;
+use crate::{logging, preflight, server};
 
 #[derive(Args)]
 pub struct RunArguments {
@@ -20,7 +20,8 @@ pub struct RunArguments {
 }
 
 pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
-    let (config, warnings) = config::load(&common.config).map_err(|report| CliError::usage(report.human()))?;
+    let (config, warnings) =
+        preflight::look(&common.config).map_err(|report| CliError::usage(report.human()))?;
     logging::start(arguments.log_format.unwrap_or(config.host.log_format));
     for warning in warnings {
         tracing::warn!(key = warning.key, "{}", warning.message);

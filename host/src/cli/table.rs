@@ -45,7 +45,9 @@ pub fn field(object: &Value, name: &str) -> String {
     match &object[name] {
         Value::Null => String::new(),
         Value::String(s) => s.clone(),
-        Value::Array(list) => list.iter().map(|v| v.as_str().unwrap_or_default()).collect::<Vec<_>>().join(" "),
+        Value::Array(list) => {
+            list.iter().map(|v| v.as_str().unwrap_or_default()).collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     }
 }

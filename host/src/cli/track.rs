@@ -57,7 +57,8 @@ pub fn run(common: &Common, arguments: TrackArguments) -> CliResult {
     }
     let mut table = Table::new(&["time", "event", "connector", "sender", "recipient", "message", "response"]);
     for row in answer.as_array().into_iter().flatten() {
-        let cells = ["event", "connector", "sender", "recipient", "message_id", "response"].map(|n| field(row, n));
+        let cells =
+            ["event", "connector", "sender", "recipient", "message_id", "response"].map(|n| field(row, n));
         table.row([time(row, "time")].into_iter().chain(cells));
     }
     table.print();
@@ -69,7 +70,8 @@ fn moment(text: &str) -> Result<Timestamp, CliError> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let wrong = || CliError::usage(format!("{text:?} is neither a time (2026-01-31T12:00:00Z) nor a span (90m, 2d)"));
+    let wrong =
+        || CliError::usage(format!("{text:?} is neither a time (2026-01-31T12:00:00Z) nor a span (90m, 2d)"));
     let span: jiff::Span = text.parse().map_err(|_| wrong())?;
     let days = i64::from(span.get_days()) + 7 * i64::from(span.get_weeks());
     let hours = span.days(0).weeks(0).checked_add((days * 24).hours()).map_err(|_| wrong())?;

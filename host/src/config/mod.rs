@@ -37,7 +37,7 @@ pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grant
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use host::{AdminConfig, HostConfig, LogFormat, TrackingConfig};
 pub use outgoing::{ConnectorKind, Outgoing};
-pub use receive::{Extensions, ReceiveConfig, ReceiveProtocol};
+pub use receive::{Extensions, ReceiveConfig};
 pub use report::{Finding, Report, Warning};
 pub use retry_plan::{RetryPlan, Schedule};
 pub use rewrite::{Rewrite, Rewritten};

@@ -1,4 +1,4 @@
-//! `[receive_connectors.NAME]`: where messages come in by SMTP or LMTP, and from whom.
+//! `[receive_connectors.NAME]`: where messages come in by SMTP, and from whom.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::outgoing::{LEAST_MESSAGE_SIZE, MOST_MESSAGE_SIZE, check_name, label};
 use super::raw::{Section, Wrong};
-use super::values::{boolean, choice, count, network, number, parse_network, size, socket, timer};
+use super::values::{boolean, count, network, number, parse_network, size, socket, timer};
 
 /// `remote_networks`: this machine only.
 pub const REMOTE_NETWORKS: [&str; 2] = ["127.0.0.0/8", "::1/128"];
@@ -21,8 +21,6 @@ pub const MAX_HEADER_SIZE: u64 = 256 << 10;
 pub const MAX_RECIPIENTS: usize = 200;
 /// `max_hops` (Exchange: `MaxHopCount` 30).
 pub const MAX_HOPS: usize = 30;
-/// `max_local_hops` (Exchange: `MaxLocalHopCount` 8).
-pub const MAX_LOCAL_HOPS: usize = 8;
 /// `max_connections` (Exchange: `MaxInboundConnection` 5000).
 pub const MAX_CONNECTIONS: usize = 5000;
 /// `max_connections_per_source` (Exchange: `MaxInboundConnectionPerSource` 20).
@@ -35,15 +33,6 @@ pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
 pub const MAX_PROTOCOL_ERRORS: u32 = 5;
 /// `max_command_length` in bytes: 512 for the command (RFC 5321 4.5.3.1.4) and room for the parameters of extensions.
 pub const MAX_COMMAND_LENGTH: usize = 2048;
-
-/// The protocol of a receive connector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReceiveProtocol {
-    /// RFC 5321.
-    Smtp,
-    /// RFC 2033: a reply for each recipient.
-    Lmtp,
-}
 
 /// Which SMTP extensions are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +78,6 @@ pub struct ReceiveConfig {
     pub enabled: bool,
     /// A remark for people.
     pub comment: Option<String>,
-    /// SMTP or LMTP.
-    pub protocol: ReceiveProtocol,
     /// Where it listens; port 0 lets the system choose. Never empty.
     pub listen: Vec<SocketAddr>,
     /// Whose connections it takes.
@@ -103,8 +90,6 @@ pub struct ReceiveConfig {
     pub max_recipients: usize,
     /// How many `Received` fields a message may have.
     pub max_hops: usize,
-    /// How many of them may name this host; 0: not counted.
-    pub max_local_hops: usize,
     /// How many connections it serves at once.
     pub max_connections: usize,
     /// How many of them from one address.
@@ -133,14 +118,12 @@ impl ReceiveConfig {
 
     pub(super) fn read(name: &str, section: &Section<'_>) -> Self {
         check_name(section, name);
-        let protocols = choice(&[("smtp", ReceiveProtocol::Smtp), ("lmtp", ReceiveProtocol::Lmtp)]);
         let timeout = || timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
         let everyone = || REMOTE_NETWORKS.iter().filter_map(|network| parse_network(network)).collect();
         let config = Self {
             name: name.into(),
             enabled: section.or("enabled", boolean, true),
             comment: section.optional("comment", label),
-            protocol: section.or("protocol", protocols, ReceiveProtocol::Smtp),
             listen: section.required_list("listen", socket, "write listen = [\"127.0.0.1:2525\"]"),
             remote_networks: section.list("remote_networks", network).unwrap_or_else(everyone),
             max_message_size: section.or(
@@ -151,7 +134,6 @@ impl ReceiveConfig {
             max_header_size: section.or("max_header_size", size(1 << 10, 64 << 20), MAX_HEADER_SIZE),
             max_recipients: section.or("max_recipients", count(1, 512_000), MAX_RECIPIENTS),
             max_hops: section.or("max_hops", count(1, 500), MAX_HOPS),
-            max_local_hops: section.or("max_local_hops", count(0, 50), MAX_LOCAL_HOPS),
             max_connections: section.or("max_connections", count(1, 100_000), MAX_CONNECTIONS),
             max_connections_per_source: section.or(
                 "max_connections_per_source",

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
-use jiff::{SignedDuration, Timestamp};
 use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use postern_drop::profile::eml;
 use postern_drop::{
     DropDirectory, DropError, DropSettings, FileName, Known, PickupEvent, Profile, Published, SeenBy, Watcher,
 };
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, NextHop, Outcome, Pending, Receipt, ReceiptState, RecipientOutcome,
-    Refusal, Response,
+    Deferral, DeliveryReport, DeliveryRequest, ItemId, NextHop, Outcome, Pending, Receipt, ReceiptState,
+    RecipientOutcome, Refusal, Response,
 };
 use tokio::sync::oneshot;
 
@@ -22,6 +22,11 @@ use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::receipts::TAKEN_BY;
 
+/// Whether an item is in the queue.
+pub type IsQueued = Arc<dyn Fn(ItemId) -> bool + Send + Sync>;
+
+/// Temp files and markers that are younger are left alone.
+const LEFTOVER_AGE: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 /// How often somebody is told that files lie about.
 const UNCLAIMED_REPEAT: SignedDuration = SignedDuration::from_hours(1);
 
@@ -40,6 +45,7 @@ struct Shared {
     unclaimed_warn_after: Option<SignedDuration>,
     receipts: ReceiptSender,
     metrics: Arc<Metrics>,
+    is_queued: IsQueued,
     /// The directory and its watcher while they are open; they are opened again after a fault.
     open: Mutex<Option<Open>>,
     files: Mutex<Files>,
@@ -86,27 +92,22 @@ struct Job {
 impl ForeignConnector {
     /// Sets the connector up. A directory that cannot be used is no error here: the queue waits with the reason.
     #[must_use]
-    pub fn new(config: &ForeignConfig, host_name: &str, receipts: ReceiptSender, metrics: Arc<Metrics>) -> Self {
-        let mut settings = DropSettings::new(config.drop_directory.clone());
-        settings.temp.clone_from(&config.temp_directory);
-        settings.create = config.create_directory;
-        settings.file_mode = config.file_mode;
-        settings.quota = postern_drop::Quota { bytes: config.quota.bytes, files: config.quota.files };
-        settings.profile = Profile::default();
-        settings.watch = match config.watch {
-            Watch::Auto => postern_drop::WatchMode::Auto,
-            Watch::Events => postern_drop::WatchMode::Events,
-            Watch::Poll => postern_drop::WatchMode::Poll,
-        };
-        settings.scan_interval = config.poll_interval;
+    pub fn new(
+        config: &ForeignConfig,
+        host_name: &str,
+        receipts: ReceiptSender,
+        metrics: Arc<Metrics>,
+        is_queued: IsQueued,
+    ) -> Self {
         let shared = Arc::new(Shared {
             name: config.common.name.clone(),
             host_name: host_name.to_owned(),
-            settings,
+            settings: settings(config),
             success_on: config.success_on,
             unclaimed_warn_after: config.unclaimed_warn_after,
             receipts,
             metrics,
+            is_queued,
             open: Mutex::default(),
             files: Mutex::default(),
         });
@@ -123,6 +124,24 @@ impl ForeignConnector {
         }
         Self { shared, jobs }
     }
+}
+
+/// What the config says about the drop directory, in the words of the drop crate.
+#[must_use]
+pub fn settings(config: &ForeignConfig) -> DropSettings {
+    let mut settings = DropSettings::new(config.drop_directory.clone());
+    settings.temp.clone_from(&config.temp_directory);
+    settings.create = config.create_directory;
+    settings.file_mode = config.file_mode;
+    settings.quota = postern_drop::Quota { bytes: config.quota.bytes, files: config.quota.files };
+    settings.profile = Profile::default();
+    settings.watch = match config.watch {
+        Watch::Auto => postern_drop::WatchMode::Auto,
+        Watch::Events => postern_drop::WatchMode::Events,
+        Watch::Poll => postern_drop::WatchMode::Poll,
+    };
+    settings.scan_interval = config.poll_interval;
+    settings
 }
 
 impl Shared {
@@ -158,12 +177,14 @@ impl Shared {
             return Ok(open.directory.clone());
         }
         let directory = DropDirectory::open(self.settings.clone())?;
-        let names: Vec<Known> = self
-            .files()
-            .outstanding
-            .keys()
-            .map(|name| Known { name: name.clone(), id: None })
-            .collect();
+        // What a crash left behind is only needed while its item is in the queue: it prevents a double.
+        let needed = |name: &FileName| item_of(name).is_some_and(|item| (self.is_queued)(item));
+        let swept = directory.sweep(LEFTOVER_AGE, needed)?;
+        if swept > 0 {
+            tracing::info!(connector = %self.name, files = swept, "leftovers of an earlier run removed");
+        }
+        let names: Vec<Known> =
+            self.files().outstanding.keys().map(|name| Known { name: name.clone(), id: None }).collect();
         let shared = self.clone();
         let watcher = Watcher::start(&directory, names, move |event| shared.noticed(event))?;
         *open = Some(Open { directory: directory.clone(), _watcher: watcher });
@@ -181,8 +202,13 @@ impl Shared {
         let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
         let date = rfc2822::to_string(&zoned).unwrap_or_default();
         let id = request.message.id.to_string();
-        let received =
-            eml::Received { from: &from, by: &self.host_name, with: &envelope.protocol, id: &id, date: &date };
+        let received = eml::Received {
+            from: &from,
+            by: &self.host_name,
+            with: &envelope.protocol,
+            id: &id,
+            date: &date,
+        };
         eml::header(&eml::Trace { return_path: &envelope.reverse_path, delivered_to: recipients, received })
     }
 
@@ -252,11 +278,9 @@ impl Shared {
         let response = Response::new(250, (2, 0, 0), &format!("{said} as {name}"));
         let outcome = match self.success_on {
             SuccessOn::Published => Outcome::Relayed(response),
-            SuccessOn::Taken => Outcome::Accepted(Pending {
-                receipt_ids: vec![name.clone()],
-                response,
-                expires_after: None,
-            }),
+            SuccessOn::Taken => {
+                Outcome::Accepted(Pending { receipt_ids: vec![name.clone()], response, expires_after: None })
+            }
         };
         DeliveryReport {
             outcomes: request.recipients().map(|r| RecipientOutcome::new(r.index, outcome.clone())).collect(),
@@ -280,14 +304,20 @@ fn file_name(request: &DeliveryRequest) -> FileName {
     FileName::new(name).expect("an item's id has only digits, letters, dots and dashes")
 }
 
+/// The item that a file belongs to.
+fn item_of(name: &FileName) -> Option<ItemId> {
+    let suffix = format!(".{}", Profile::default().extension());
+    name.as_str().strip_suffix(&suffix)?.parse().ok()
+}
+
 /// Whether the fault is one of the directory, so that it must be opened anew.
 fn needs_reopening(error: &DropError) -> bool {
-    !matches!(error, DropError::Quota { .. } | DropError::Full { .. } | DropError::Collision { .. } | DropError::Content { .. })
+    error.concerns_directory() && !matches!(error, DropError::Quota { .. } | DropError::Full { .. })
 }
 
 /// A fault of the directory holds for the whole queue; one of the file for its item only.
 fn refusal(error: &DropError) -> Option<Refusal> {
-    if matches!(error, DropError::Collision { .. } | DropError::Content { .. }) {
+    if !error.concerns_directory() {
         return None;
     }
     let status = match error {
@@ -327,7 +357,8 @@ impl Connector for ForeignConnector {
     }
 
     fn watch(&self, receipts: &[(String, Timestamp)]) {
-        let names: Vec<FileName> = receipts.iter().filter_map(|(id, _)| FileName::new(id.clone()).ok()).collect();
+        let names: Vec<FileName> =
+            receipts.iter().filter_map(|(id, _)| FileName::new(id.clone()).ok()).collect();
         let mut files = self.shared.files();
         receipts.iter().for_each(|(name, at)| files.recorded(name, *at));
         drop(files);

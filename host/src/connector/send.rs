@@ -7,7 +7,9 @@ use postern_model::{
     BodyType, Deferral, DeliveryReport, DeliveryRequest, FailureClass, NextHop, Outcome, Receipt, Recipient,
     RecipientOutcome, Refusal, Response, Return,
 };
-use postern_smtp::{Body, ForwardPath, MailParams, Notify, OriginalRecipient, RcptParams, Reply, Ret, ReversePath};
+use postern_smtp::{
+    Body, ForwardPath, MailParams, Notify, OriginalRecipient, RcptParams, Reply, Ret, ReversePath,
+};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
 use crate::config::SendConfig;
@@ -108,7 +110,8 @@ impl SmartHostLine {
 
     async fn open(&mut self, request: &DeliveryRequest, recipients: &[&Recipient]) -> Result<Opened, Failed> {
         let envelope = &request.message.envelope;
-        let path: ReversePath = envelope.reverse_path.parse().map_err(|_| Failed::all(recipients, BAD_SENDER))?;
+        let path: ReversePath =
+            envelope.reverse_path.parse().map_err(|_| Failed::all(recipients, BAD_SENDER))?;
         let params = MailParams {
             size: Some(request.content.size()),
             body: match envelope.body {
@@ -167,7 +170,9 @@ impl SmartHostLine {
         let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
         let date = rfc2822::to_string(&zoned).unwrap_or_default();
         let from = match (&envelope.helo, envelope.client) {
-            (Some(helo), Some(ip)) => format!("from {} ([{ip}])\r\n\t", postern_model::text::one_line(helo, 255)),
+            (Some(helo), Some(ip)) => {
+                format!("from {} ([{ip}])\r\n\t", postern_model::text::one_line(helo, 255))
+            }
             _ => String::new(),
         };
         let (id, protocol) = (request.message.id, &envelope.protocol);
@@ -204,7 +209,8 @@ struct Failed {
 
 impl Failed {
     fn broken(error: SmtpClientError, outcomes: Vec<RecipientOutcome>) -> Self {
-        let class = if matches!(error, SmtpClientError::Timeout(_)) { "timeout" } else { "service-unavailable" };
+        let class =
+            if matches!(error, SmtpClientError::Timeout(_)) { "timeout" } else { "service-unavailable" };
         Self { outcomes, fault: Some(Deferral::new(451, (4, 4, 2), &error.to_string(), class)) }
     }
 
@@ -223,8 +229,10 @@ struct Unspeakable {
 
 const BAD_SENDER: Unspeakable =
     Unspeakable { status: (5, 1, 7), text: "the reverse-path cannot be written in SMTP" };
-const BAD_RECIPIENT: Unspeakable =
-    Unspeakable { status: (5, 1, 3), text: "the address cannot be written in SMTP: a send connector takes SMTP only" };
+const BAD_RECIPIENT: Unspeakable = Unspeakable {
+    status: (5, 1, 3),
+    text: "the address cannot be written in SMTP: a send connector takes SMTP only",
+};
 
 impl Unspeakable {
     fn outcome(self) -> Outcome {

@@ -44,17 +44,22 @@ impl Line {
         let store = self.settler.store().clone();
         while !stop.is_cancelled() {
             let Some(lease) = store.index().lease(&self.hop, Timestamp::now()) else { break };
-            let Some((lease, request)) = self.settler.prepare(lease, &mut self.in_flight).await else { continue };
+            let Some((lease, request)) = self.settler.prepare(lease, &mut self.in_flight).await else {
+                continue;
+            };
             let span = tracing::info_span!(
                 "delivery",
-                message = %request.message.id,
+                message_id = %request.message.id,
                 connector = %self.hop.connector,
                 destination = %self.hop.destination,
                 attempt = request.attempt
             );
             let (report, label) = self.attempt(&request).instrument(span.clone()).await;
             let (broken, refused) = (report.broken, report.refusal.is_some());
-            self.settler.settle_attempt(lease, &request, report, &label, &mut self.in_flight).instrument(span).await;
+            self.settler
+                .settle_attempt(lease, &request, report, &label, &mut self.in_flight)
+                .instrument(span)
+                .await;
             self.delivered += 1;
             if broken {
                 self.drop_connection();
@@ -80,7 +85,10 @@ impl Line {
                     empty.insert(connection)
                 }
                 Err(refusal) => {
-                    return (DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() }, String::new());
+                    return (
+                        DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() },
+                        String::new(),
+                    );
                 }
             },
         };

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use postern_model::{
-    Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return,
-};
+use postern_model::{Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return};
 use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoredReceipt};
 use tokio::sync::{Notify, mpsc};
 
@@ -100,7 +98,10 @@ impl Settler {
             return None;
         }
         let attempt = loaded.item.attempts + 1;
-        Some((lease, DeliveryRequest { message: loaded.message, item: loaded.item, content: loaded.content, attempt }))
+        Some((
+            lease,
+            DeliveryRequest { message: loaded.message, item: loaded.item, content: loaded.content, attempt },
+        ))
     }
 
     /// Settles an attempt and hands the write in.
@@ -133,10 +134,10 @@ impl Settler {
     pub async fn settle_overdue(&self, mut lease: Lease) {
         let item = lease.item();
         let Ok(Some(loaded)) = lease.load(&*self.store).await else { return };
-        if let Some(settlement) = self.by_time(&loaded).await {
-            if let Err(error) = self.hand_in(lease, &loaded.item, settlement).await {
-                tracing::error!(%item, %error, "an overdue item was not settled");
-            }
+        if let Some(settlement) = self.by_time(&loaded).await
+            && let Err(error) = self.hand_in(lease, &loaded.item, settlement).await
+        {
+            tracing::error!(%item, %error, "an overdue item was not settled");
         }
     }
 
@@ -166,12 +167,15 @@ impl Settler {
             }
             QueueEffect::Suspend { reason } => {
                 tracing::error!(hop = %item.next_hop, reason, "the queue is suspended");
-                drop(self.store.set_queue(item.next_hop.clone(), QueueSetting::Suspended { reason: reason.clone() }));
+                drop(
+                    self.store
+                        .set_queue(item.next_hop.clone(), QueueSetting::Suspended { reason: reason.clone() }),
+                );
             }
         }
         let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
         let receipts: Vec<_> = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
-        let watch = (!receipts.is_empty()).then(|| (self.watchers.clone(), connector, receipts));
+        let watch = (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
         let commit = lease.settle(&*self.store, settlement.write);
         Settled { commit, dsns, watch }
     }
@@ -189,7 +193,11 @@ impl Settler {
         self.metrics.attempted(connector, what);
         let reason = report.fault.as_ref().map(|f| f.response.to_string());
         let reason = reason.or_else(|| {
-            report.outcomes.iter().find(|o| !o.outcome.response().is_success()).map(|o| o.outcome.response().to_string())
+            report
+                .outcomes
+                .iter()
+                .find(|o| !o.outcome.response().is_success())
+                .map(|o| o.outcome.response().to_string())
         });
         let next = settlement.next_attempt.map(|t| t.to_string()).unwrap_or_default();
         match reason {
@@ -213,7 +221,14 @@ impl Settler {
 pub struct Settled {
     commit: Commit<SettleDone>,
     dsns: Option<Arc<Notify>>,
-    watch: Option<(Watchers, String, Vec<(String, Timestamp)>)>,
+    watch: Option<Watch>,
+}
+
+/// Receipts to look out for.
+struct Watch {
+    watchers: Watchers,
+    connector: String,
+    receipts: Vec<(String, Timestamp)>,
 }
 
 impl IntoFuture for Settled {
@@ -226,7 +241,7 @@ impl IntoFuture for Settled {
             if let Some(outbox) = self.dsns {
                 outbox.notify_one();
             }
-            if let Some((watchers, connector, receipts)) = self.watch {
+            if let Some(Watch { watchers, connector, receipts }) = self.watch {
                 watchers(&connector, &receipts);
             }
             Ok(done)
@@ -296,15 +311,18 @@ impl Quoted {
     }
 
     async fn of(topology: &Topology, message: &MessageInfo, content: &Content) -> Self {
-        let whole = message.envelope.ret == Some(Return::Full) && content.size() <= topology.dsn.max_returned as u64;
+        let whole =
+            message.envelope.ret == Some(Return::Full) && content.size() <= topology.dsn.max_returned as u64;
         let read = |length: usize| {
             let content = content.clone();
             async move {
                 match &content {
                     Content::Memory(_) => content.read_range(0, length),
-                    Content::File { .. } => tokio::task::spawn_blocking(move || content.read_range(0, length))
-                        .await
-                        .unwrap_or_else(|e| Err(std::io::Error::other(e))),
+                    Content::File { .. } => {
+                        tokio::task::spawn_blocking(move || content.read_range(0, length))
+                            .await
+                            .unwrap_or_else(|e| Err(std::io::Error::other(e)))
+                    }
                 }
                 .unwrap_or_default()
             }
@@ -317,7 +335,13 @@ impl Quoted {
 
     /// The context of a settlement.
     pub fn context<'a>(&'a self, message: &'a MessageInfo, policy: &'a settle::Policy) -> Context<'a> {
-        Context { message, policy, headers: &self.headers, content: self.content.as_deref(), now: Timestamp::now() }
+        Context {
+            message,
+            policy,
+            headers: &self.headers,
+            content: self.content.as_deref(),
+            now: Timestamp::now(),
+        }
     }
 }
 

@@ -63,7 +63,8 @@ impl Audit {
             ("pending", self.pending),
             ("unknown", self.unknown),
         ];
-        let sum: Vec<String> = parts.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
+        let sum: Vec<String> =
+            parts.iter().filter(|(_, n)| *n > 0).map(|(word, n)| format!("{n} {word}")).collect();
         let sum = if sum.is_empty() { "nothing".to_owned() } else { sum.join(" + ") };
         let both = format!("{} accepted + {} generated = {sum}", self.accepted, self.generated);
         if self.balanced {
@@ -286,7 +287,9 @@ async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, O
     }
     for ((connector, id), item) in &live.awaited {
         if topology.rules(connector).is_some() && !known.contains(&(connector.clone(), id.clone())) {
-            faults.push(format!("item {item} waits for receipt {id} of connector {connector}, which is not on record"));
+            faults.push(format!(
+                "item {item} waits for receipt {id} of connector {connector}, which is not on record"
+            ));
         }
     }
     Ok(faults)
@@ -348,7 +351,8 @@ fn balance(counters: &Counters, book: &Book, live: &Live, mut faults: Vec<String
                 faults.push(format!("recipient {index} of message {message} is queued, but never arrived"));
             } else if let Some(fate) = book.decided.get(message).and_then(|d| d.get(index)) {
                 let word = fate.word();
-                faults.push(format!("recipient {index} of message {message} is queued, but was {word} before"));
+                faults
+                    .push(format!("recipient {index} of message {message} is queued, but was {word} before"));
             }
         }
     }
@@ -386,10 +390,8 @@ mod tests {
     use postern_model::EventRecipient;
 
     fn event(kind: EventKind, message: MessageId, indexes: &[u32]) -> TrackingEvent {
-        let recipients = indexes
-            .iter()
-            .map(|i| EventRecipient { index: *i, address: format!("r{i}@x.example"), response: None })
-            .collect();
+        let recipients =
+            indexes.iter().map(|i| EventRecipient::new(*i, &format!("r{i}@x.example"))).collect();
         TrackingEvent {
             time: Timestamp::UNIX_EPOCH,
             kind,

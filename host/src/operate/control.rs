@@ -109,7 +109,9 @@ async fn answer(stream: UnixStream, operations: &Operations) -> io::Result<()> {
             Ok(value) => Answer { v: VERSION, value: Some(value), error: None },
             Err(error) => Answer { v: VERSION, value: None, error: Some(error) },
         },
-        Ok(question) => failed(&format!("the host speaks version {VERSION} of the control lines, not {}", question.v)),
+        Ok(question) => {
+            failed(&format!("the host speaks version {VERSION} of the control lines, not {}", question.v))
+        }
         Err(error) => failed(&format!("not a request: {error}")),
     };
     let mut text = serde_json::to_string(&answer).map_err(io::Error::other)?;

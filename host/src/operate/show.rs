@@ -73,7 +73,9 @@ async fn change(
     if changed.is_empty() {
         return Err(OperateError::Busy(format!("message {id} is being delivered at this moment; try again")));
     }
-    Ok(json!({ "message_id": id.to_string(), "items": changed, "busy": busy, "recipients": recipients, "done": !dry_run }))
+    Ok(
+        json!({ "message_id": id.to_string(), "items": changed, "busy": busy, "recipients": recipients, "done": !dry_run }),
+    )
 }
 
 fn open_recipients(loaded: &Loaded) -> usize {

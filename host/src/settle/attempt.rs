@@ -138,11 +138,7 @@ fn watch(draft: &mut Draft<'_>, item: &Item, report: &DeliveryReport) {
         if awaited(&draft.item).contains_key(id.as_str()) {
             continue;
         }
-        let everybody = item.queued().map(|r| EventRecipient {
-            index: r.index,
-            address: r.address.display(),
-            response: None,
-        });
+        let everybody = item.queued().map(|r| EventRecipient::of(r, None));
         let receipt = draft.receipt(id, everybody.collect(), false, Timestamp::MAX);
         draft.write.receipts.push(receipt);
     }

@@ -122,11 +122,7 @@ impl<'a> Draft<'a> {
 
     /// Adds the recipient to the event of this kind and these details, or makes a new one.
     fn event(&mut self, kind: EventKind, recipient: &Recipient, response: Option<&Response>, told: &Told) {
-        let entry = EventRecipient {
-            index: recipient.index,
-            address: recipient.address.display(),
-            response: response.map(ToString::to_string),
-        };
+        let entry = EventRecipient::of(recipient, response);
         let details = told.details();
         if let Some(event) = self.write.events.iter_mut().find(|e| e.kind == kind && e.details == details) {
             event.recipients.push(entry);
@@ -297,8 +293,7 @@ fn awaited(item: &Item) -> BTreeMap<&str, Awaited> {
             awaited.until = awaited.until.max(*expires_at);
             // A far end may name one id twice.
             if awaited.recipients.last().is_none_or(|r| r.index != recipient.index) {
-                let address = recipient.address.display();
-                awaited.recipients.push(EventRecipient { index: recipient.index, address, response: None });
+                awaited.recipients.push(EventRecipient::of(recipient, None));
             }
         }
     }

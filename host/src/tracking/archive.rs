@@ -171,7 +171,7 @@ mod tests {
             connector: "c".into(),
             destination: None,
             sender: String::new(),
-            recipients: vec![EventRecipient { index: 0, address: "a@b.example".into(), response: None }],
+            recipients: vec![EventRecipient::new(0, "a@b.example")],
             internet_message_id: None,
             subject: None,
             size: None,

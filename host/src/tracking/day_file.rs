@@ -23,6 +23,7 @@ CREATE TABLE events (
     sender TEXT NOT NULL,
     recipient_index INTEGER,
     recipient TEXT,
+    envelope_recipient TEXT,
     response TEXT,
     internet_message_id TEXT,
     subject TEXT,
@@ -32,6 +33,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_message ON events (message_id);
 CREATE INDEX events_recipient ON events (recipient);
+CREATE INDEX events_envelope_recipient ON events (envelope_recipient) WHERE envelope_recipient IS NOT NULL;
 CREATE INDEX events_sender ON events (sender);
 CREATE INDEX events_time ON events (time);
 CREATE TABLE moved (up_to INTEGER NOT NULL);
@@ -112,8 +114,7 @@ impl DayFile {
     /// When it cannot be opened or is of a newer format.
     pub fn open_read_only(path: &Path) -> Result<Self, TrackingError> {
         let fail = |source| TrackingError::Database { path: path.display().to_string(), source };
-        let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fail)?;
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fail)?;
         let version: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(fail)?;
         if version > FORMAT {
             return Err(TrackingError::Version { path: path.display().to_string(), found: version });
@@ -186,12 +187,12 @@ impl DayFile {
 
 fn insert(transaction: &Transaction<'_>, seq: i64, event: &TrackingEvent) -> rusqlite::Result<()> {
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO events VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+        "INSERT INTO events VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
     )?;
     let details = (!event.details.is_empty())
         .then(|| serde_json::to_string(&event.details).expect("pairs of strings are always JSON"));
     // An event about no recipient at all still is one row.
-    let nobody = [EventRecipient { index: 0, address: String::new(), response: None }];
+    let nobody = [EventRecipient::new(0, "")];
     let rows = if event.recipients.is_empty() { &nobody[..] } else { &event.recipients };
     for row in rows {
         let real = !event.recipients.is_empty();
@@ -206,6 +207,7 @@ fn insert(transaction: &Transaction<'_>, seq: i64, event: &TrackingEvent) -> rus
             event.sender,
             real.then_some(row.index),
             real.then_some(&row.address),
+            row.envelope_address,
             row.response,
             event.internet_message_id,
             event.subject,

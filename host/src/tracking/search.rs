@@ -15,7 +15,7 @@ use super::day_file::{DayFile, TrackingError};
 pub struct Query {
     /// Our message id, or the text of the Message-ID header field.
     pub message: Option<String>,
-    /// A recipient, as shown: `a@b.example` or `FAX:+4930123`. `*` stands for any text.
+    /// A recipient, as shown: `a@b.example` or `FAX:+4930123`, or as it stood in the envelope. `*` stands for any text.
     pub recipient: Option<String>,
     /// The reverse-path. `*` stands for any text.
     pub sender: Option<String>,
@@ -50,6 +50,8 @@ pub struct TrackedEvent {
     pub recipient_index: Option<u32>,
     /// The recipient.
     pub recipient: Option<String>,
+    /// The recipient as it stood in the envelope, when it was rewritten.
+    pub envelope_recipient: Option<String>,
     /// The response.
     pub response: Option<String>,
     /// The Message-ID header field.
@@ -70,7 +72,7 @@ impl TrackedEvent {
     pub fn rows(event: &TrackingEvent) -> Vec<Self> {
         // To the microsecond, as the files keep it: an event that is seen twice while it is moved must look the same.
         let time = Timestamp::from_microsecond(event.time.as_microsecond()).unwrap_or(event.time);
-        let row = |index, address, response| Self {
+        let row = |index, address, envelope_recipient, response| Self {
             time,
             event: event.kind.word().to_owned(),
             message_id: event.message.to_string(),
@@ -80,6 +82,7 @@ impl TrackedEvent {
             sender: event.sender.clone(),
             recipient_index: index,
             recipient: address,
+            envelope_recipient,
             response,
             internet_message_id: event.internet_message_id.clone(),
             subject: event.subject.clone(),
@@ -88,9 +91,15 @@ impl TrackedEvent {
             details: event.details.clone(),
         };
         if event.recipients.is_empty() {
-            return vec![row(None, None, None)];
+            return vec![row(None, None, None, None)];
         }
-        event.recipients.iter().map(|r| row(Some(r.index), Some(r.address.clone()), r.response.clone())).collect()
+        event
+            .recipients
+            .iter()
+            .map(|r| {
+                row(Some(r.index), Some(r.address.clone()), r.envelope_address.clone(), r.response.clone())
+            })
+            .collect()
     }
 }
 
@@ -125,7 +134,9 @@ pub fn search(
         found.extend(rows);
     }
     // An event may be seen twice while it is being moved.
-    found.sort_by(|a, b| (a.time, &a.message_id, &a.recipient_index).cmp(&(b.time, &b.message_id, &b.recipient_index)));
+    found.sort_by(|a, b| {
+        (a.time, &a.message_id, &a.recipient_index).cmp(&(b.time, &b.message_id, &b.recipient_index))
+    });
     found.dedup();
     if query.limit > 0 && found.len() > query.limit {
         found.drain(..found.len() - query.limit);
@@ -145,10 +156,11 @@ fn statement(query: &Query) -> (String, Vec<rusqlite::types::Value>) {
         and("(message_id = ? OR internet_message_id = ?)", Value::Text(message.clone()));
     }
     if let Some(recipient) = &query.recipient {
-        text_condition(&mut and, "recipient", recipient);
+        let both = ["recipient", "envelope_recipient"];
+        text_condition(&mut and, &both, recipient);
     }
     if let Some(sender) = &query.sender {
-        text_condition(&mut and, "sender", sender);
+        text_condition(&mut and, &["sender"], sender);
     }
     if let Some(event) = &query.event {
         and("event = ?", Value::Text(event.to_ascii_lowercase()));
@@ -159,28 +171,31 @@ fn statement(query: &Query) -> (String, Vec<rusqlite::types::Value>) {
     if let Some(until) = query.until {
         and("time <= ?", Value::Integer(until.as_microsecond()));
     }
-    let filter = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let filter =
+        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     let limit = if query.limit == 0 { String::new() } else { format!("LIMIT {}", query.limit) };
     let sql = format!(
-        "SELECT time, event, message_id, item, connector, destination, sender, recipient_index, recipient, response, \
+        "SELECT time, event, message_id, item, connector, destination, sender, recipient_index, recipient, envelope_recipient, response, \
          internet_message_id, subject, size, attempt, details FROM events {filter} ORDER BY time DESC, seq DESC {limit}"
     );
     (sql, values)
 }
 
-fn text_condition(and: &mut impl FnMut(&str, rusqlite::types::Value), column: &str, pattern: &str) {
+/// One of the columns holds the text, or fits the pattern. The value is bound once, whatever the number of columns.
+fn text_condition(and: &mut impl FnMut(&str, rusqlite::types::Value), columns: &[&str], pattern: &str) {
     use rusqlite::types::Value;
-    if pattern.contains('*') {
+    let (operator, value) = if pattern.contains('*') {
         // GLOB knows [ and ? as well: they are taken as they stand.
-        let glob = pattern.replace('[', "[[]").replace('?', "[?]");
-        and(&format!("{column} GLOB ?"), Value::Text(glob));
+        ("GLOB", pattern.replace('[', "[[]").replace('?', "[?]"))
     } else {
-        and(&format!("{column} = ?"), Value::Text(pattern.to_owned()));
-    }
+        ("=", pattern.to_owned())
+    };
+    let any: Vec<String> = columns.iter().map(|column| format!("{column} {operator} ?")).collect();
+    and(&format!("({})", any.join(" OR ")), Value::Text(value));
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<TrackedEvent> {
-    let details: Option<String> = row.get(14)?;
+    let details: Option<String> = row.get(15)?;
     Ok(TrackedEvent {
         time: Timestamp::from_microsecond(row.get(0)?).unwrap_or(Timestamp::UNIX_EPOCH),
         event: row.get(1)?,
@@ -191,11 +206,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TrackedEvent> {
         sender: row.get(6)?,
         recipient_index: row.get(7)?,
         recipient: row.get(8)?,
-        response: row.get(9)?,
-        internet_message_id: row.get(10)?,
-        subject: row.get(11)?,
-        size: row.get::<_, Option<i64>>(12)?.map(|s| u64::try_from(s).unwrap_or(0)),
-        attempt: row.get(13)?,
+        envelope_recipient: row.get(9)?,
+        response: row.get(10)?,
+        internet_message_id: row.get(11)?,
+        subject: row.get(12)?,
+        size: row.get::<_, Option<i64>>(13)?.map(|s| u64::try_from(s).unwrap_or(0)),
+        attempt: row.get(14)?,
         details: details.and_then(|d| serde_json::from_str(&d).ok()).unwrap_or_default(),
     })
 }
@@ -204,11 +220,13 @@ fn matches(query: &Query, event: &TrackedEvent) -> bool {
     let text = |pattern: &Option<String>, value: Option<&str>| {
         pattern.as_ref().is_none_or(|p| value.is_some_and(|v| wildcard(p, v)))
     };
-    let message = query.message.as_ref().is_none_or(|m| {
-        event.message_id == *m || event.internet_message_id.as_ref().is_some_and(|h| h == m)
-    });
+    let message = query
+        .message
+        .as_ref()
+        .is_none_or(|m| event.message_id == *m || event.internet_message_id.as_ref().is_some_and(|h| h == m));
     message
-        && text(&query.recipient, event.recipient.as_deref())
+        && (text(&query.recipient, event.recipient.as_deref())
+            || text(&query.recipient, event.envelope_recipient.as_deref()))
         && text(&query.sender, Some(&event.sender))
         && query.event.as_ref().is_none_or(|e| event.event.eq_ignore_ascii_case(e))
         && query.since.is_none_or(|t| event.time >= t)
@@ -243,11 +261,7 @@ mod tests {
             connector: "fax".into(),
             destination: Some("FAX:*".into()),
             sender: "jo@a.example".into(),
-            recipients: recipients
-                .iter()
-                .zip(0..)
-                .map(|(a, index)| EventRecipient { index, address: (*a).to_owned(), response: None })
-                .collect(),
+            recipients: recipients.iter().zip(0..).map(|(a, index)| EventRecipient::new(index, a)).collect(),
             internet_message_id: Some("<1@a.example>".into()),
             subject: None,
             size: Some(5),
@@ -259,10 +273,15 @@ mod tests {
     #[test]
     fn files_and_unmoved_events_answer_alike() {
         let folder = tempfile::tempdir().unwrap();
-        let (first, second) =
-            (event(86_400, EventKind::Receive, &["FAX:+49", "b@c.example"]), event(200_000, EventKind::Defer, &["FAX:+49"]));
+        let (first, second) = (
+            event(86_400, EventKind::Receive, &["FAX:+49", "b@c.example"]),
+            event(200_000, EventKind::Defer, &["FAX:+49"]),
+        );
         for (seq, e) in [(1, &first), (2, &second)] {
-            DayFile::open(&folder.path().join(DayFile::name_for(e.time))).unwrap().append(&[(seq, e)]).unwrap();
+            DayFile::open(&folder.path().join(DayFile::name_for(e.time)))
+                .unwrap()
+                .append(&[(seq, e)])
+                .unwrap();
         }
         for query in [
             Query { recipient: Some("FAX:+4*".into()), ..Query::default() },
@@ -271,7 +290,8 @@ mod tests {
             Query { recipient: Some("b@c.example".into()), limit: 1, ..Query::default() },
         ] {
             let filed = search(folder.path(), &[], &query).unwrap();
-            let unmoved = search(&folder.path().join("none"), &[first.clone(), second.clone()], &query).unwrap();
+            let unmoved =
+                search(&folder.path().join("none"), &[first.clone(), second.clone()], &query).unwrap();
             assert!(!filed.is_empty());
             assert_eq!(filed, unmoved, "{query:?}");
             assert_eq!(search(folder.path(), &[first.clone(), second.clone()], &query).unwrap(), filed);
@@ -296,9 +316,13 @@ mod tests {
 
     #[test]
     fn stars_match_any_text() {
-        for (pattern, text, expected) in
-            [("*", "", true), ("a*c", "abc", true), ("a*c", "ab", false), ("a*b*c", "aXbYc", true), ("a", "ab", false)]
-        {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*c", "abc", true),
+            ("a*c", "ab", false),
+            ("a*b*c", "aXbYc", true),
+            ("a", "ab", false),
+        ] {
             assert_eq!(wildcard(pattern, text), expected, "{pattern} {text}");
         }
     }

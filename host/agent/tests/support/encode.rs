@@ -4,6 +4,8 @@
 //! forward, helpers) comes from `prelude.wat`, and the exports that the file does not define come from
 //! `defaults/<export>.wat`. Other crates' tests may include this file with `#[path]`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: a runtime with a cache of its own, agents from `.wat` files, and messages.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub mod encode;
 
@@ -102,6 +102,7 @@ pub fn request(recipients: usize, content: &[u8]) -> DeliveryRequest {
         state: ItemState::Active,
         attempts: 0,
         traps: 0,
+        settlements: 0,
         enqueued_at: now,
         next_attempt: now,
         expires_at: None,

@@ -155,7 +155,7 @@ impl Service {
         *calls += 1;
         if number == UNKNOWN {
             return json!({ "index": index, "outcome": "failed", "code": 550, "status": "5.1.1",
-                "class": "unallocated", "text": "no subscriber has this number" });
+                "class": "unallocated", "text": "no such number" });
         }
         if number == BUSY && *calls == 1 {
             return json!({ "index": index, "outcome": "deferred", "code": 451, "status": "4.4.1",

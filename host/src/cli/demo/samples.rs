@@ -72,12 +72,12 @@ pub const SAMPLES: &[Sample] = &[
         content: include_bytes!("samples/3-utf8.eml"),
     },
     Sample {
-        about: "four recipients by three connectors; one number does not exist",
+        about: "four recipients by three connectors; one number is wrong",
         sender: JO,
         recipients: &[
             to("+4930456@fax.example", GOOD, "deliver"),
             to("+4930999@fax.example", UNKNOWN, "fail"),
-            to("ada@partner.example", "ada@partner.example", "deliver"),
+            to("ada@partner.example", "ada@partner.example", "relay"),
             to("oncall@pager.example", "oncall@pager.example", "relay"),
         ],
         envelope_id: None,
@@ -85,7 +85,7 @@ pub const SAMPLES: &[Sample] = &[
         content: include_bytes!("samples/4-several.eml"),
     },
     Sample {
-        about: "its sender wants to know when it has arrived (NOTIFY=SUCCESS,FAILURE)",
+        about: "its sender wants a report in any case (NOTIFY=SUCCESS,FAILURE)",
         sender: MARIA,
         recipients: &[to("+4930100@fax.example", SLOW, "deliver")],
         envelope_id: Some("contract-2026-31"),

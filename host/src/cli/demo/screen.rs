@@ -10,9 +10,9 @@ const WIDTH: usize = 80;
 /// The least width that is written for.
 const LEAST_WIDTH: usize = 60;
 /// Where sentences begin: behind the time and who it is about.
-const MARGIN: usize = 18;
+const MARGIN: usize = 17;
 /// Where quoted lines begin.
-const QUOTE: &str = "          | ";
+const QUOTE: &str = "  | ";
 /// The longest text that is shown in one place, in bytes.
 const MAX_TEXT: usize = 600;
 
@@ -62,18 +62,17 @@ impl Screen {
         }
     }
 
-    /// Something that happened: when (in seconds), who it is about, what it was, and the fine print.
+    /// Something that happened: when (in seconds), who it is about, what it was (of clean texts), and the fine print.
     pub fn step(&self, seconds: f64, who: &str, tone: Tone, what: &str, fine_print: &[String]) {
         let room = self.width - MARGIN;
-        let clean = |foreign: &str| text::one_line(foreign, MAX_TEXT);
-        for (number, line) in wrapped(&clean(what), room).into_iter().enumerate() {
+        for (number, line) in wrapped(what, room).into_iter().enumerate() {
             if number == 0 {
-                self.write(tone, &format!("{:>5.1}s  {who:<8}  {line}", seconds.max(0.0)));
+                self.write(tone, &format!("{:>5.1}s  {who:<8} {line}", seconds.max(0.0)));
             } else {
                 self.write(tone, &format!("{:MARGIN$}{line}", ""));
             }
         }
-        for line in fine_print.iter().flat_map(|text| wrapped(&clean(text), room)) {
+        for line in fine_print.iter().flat_map(|foreign| wrapped(&text::one_line(foreign, MAX_TEXT), room)) {
             self.write(Tone::Quiet, &format!("{:MARGIN$}{line}", ""));
         }
     }
@@ -114,29 +113,26 @@ impl Screen {
 
 /// A text in lines of at most `width` characters, broken at spaces; a longer word is cut. At least one line.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for (number, word) in text.split(' ').enumerate() {
         let mut letters: Vec<char> = word.chars().collect();
-        if used > 0 && used + 1 + letters.len() > width {
-            lines.push(String::new());
+        let fits = used + 1 + letters.len() <= width;
+        if number > 0 && fits {
+            line.push(' ');
+            used += 1;
+        } else if number > 0 {
+            lines.push(std::mem::take(&mut line));
             used = 0;
         }
         while letters.len() > width {
             let rest = letters.split_off(width);
-            let line = lines.last_mut().expect("there is always a line");
-            line.extend(letters);
-            lines.push(String::new());
+            lines.push(letters.into_iter().collect());
             letters = rest;
-        }
-        let line = lines.last_mut().expect("there is always a line");
-        if used > 0 {
-            line.push(' ');
-            used += 1;
         }
         used += letters.len();
         line.extend(letters);
     }
+    lines.push(line);
     lines
 }
 
@@ -150,5 +146,6 @@ mod tests {
         assert_eq!(wrapped("äöüäöüäö x", 3), ["äöü", "äöü", "äö", "x"]);
         assert_eq!(wrapped("ab abcdefg h", 3), ["ab", "abc", "def", "g h"]);
         assert_eq!(wrapped("", 3), [""]);
+        assert_eq!(wrapped("   indented", 20), ["   indented"]);
     }
 }

@@ -1,11 +1,12 @@
 //! Watch: asks the host for its tracking events as any operator could, and shows the new ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use mail_parser::MessageParser;
+use postern_model::text;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
@@ -32,12 +33,26 @@ pub enum Happening {
     Trouble(String),
 }
 
+/// What tells one event from another: message, recipient, kind, attempt and time in milliseconds (a day file keeps
+/// less of the time than the queue, and an event may come from either).
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key(String, Option<u32>, String, Option<u32>, i64);
+
+impl Key {
+    fn of(event: &TrackedEvent) -> Self {
+        let (message, kind) = (event.message_id.clone(), event.event.clone());
+        Self(message, event.recipient_index, kind, event.attempt, event.time.as_millisecond())
+    }
+}
+
 /// All that was seen so far.
 pub struct Watch {
     data_directory: PathBuf,
     began: Timestamp,
     happenings: UnboundedReceiver<Happening>,
-    shown: BTreeSet<String>,
+    shown: BTreeSet<Key>,
+    /// The numbers of the mails, by the ids that the host gave them.
+    numbers: HashMap<String, usize>,
     /// The host's tracking events, oldest first.
     pub events: Vec<TrackedEvent>,
     /// What the mail server got.
@@ -54,6 +69,7 @@ impl Watch {
             began,
             happenings,
             shown: BTreeSet::new(),
+            numbers: HashMap::new(),
             events: Vec::new(),
             mails: Vec::new(),
             files_taken: 0,
@@ -63,6 +79,11 @@ impl Watch {
     /// Seconds since the beginning.
     pub fn seconds(&self, at: Timestamp) -> f64 {
         at.duration_since(self.began).as_secs_f64()
+    }
+
+    /// A mail has this number from now on.
+    pub fn number(&mut self, message_id: &str, number: usize) {
+        self.numbers.insert(message_id.to_owned(), number);
     }
 
     /// Looks again and again for so long.
@@ -89,8 +110,7 @@ impl Watch {
         let answer = self.ask(Request::Track { query: Query::default() }).await?;
         let events: Vec<TrackedEvent> = serde_json::from_value(answer).map_err(CliError::failed)?;
         for event in &events {
-            let key = serde_json::to_string(event).map_err(CliError::failed)?;
-            if self.shown.insert(key) {
+            if self.shown.insert(Key::of(event)) {
                 self.show(event, screen).await?;
             }
         }
@@ -115,7 +135,8 @@ impl Watch {
 
     async fn show(&self, event: &TrackedEvent, screen: &Screen) -> Result<(), CliError> {
         let next_try = if event.event == "defer" { self.next_try(event).await? } else { None };
-        if let Some(told) = story::tell(event, next_try) {
+        let mail = self.numbers.get(&event.message_id).copied();
+        if let Some(told) = story::tell(event, mail, next_try) {
             screen.step(self.seconds(event.time), &told.who, told.tone, &told.what, &told.fine_print);
         }
         Ok(())
@@ -134,18 +155,13 @@ impl Watch {
         match happening {
             Happening::Taken(files) => self.files_taken += files.len(),
             Happening::Trouble(text) => {
-                screen.step(self.seconds(Timestamp::now()), "demo", Tone::Bad, &text, &[]);
+                screen.step(self.seconds(Timestamp::now()), "demo", Tone::Bad, "trouble", &[text]);
             }
             Happening::Mail(mail) => {
                 if mail.sender.is_empty() {
-                    let to = mail.recipients.join(", ");
-                    screen.step(
-                        self.seconds(mail.at),
-                        "report",
-                        Tone::Plain,
-                        &format!("as {to} reads it:"),
-                        &[],
-                    );
+                    let to = text::one_line(&mail.recipients.join(", "), 100);
+                    let what = format!("as {to} reads it:");
+                    screen.step(self.seconds(mail.at), "report", Tone::Plain, &what, &[]);
                     screen.quote(&report_text(&mail.content));
                 }
                 self.mails.push(mail);
@@ -157,9 +173,9 @@ impl Watch {
 /// What a report tells people, without blank lines and shortened.
 fn report_text(content: &[u8]) -> Vec<String> {
     let message = MessageParser::default().parse(content);
-    let text = message.as_ref().and_then(|m| m.body_text(0)).unwrap_or_default();
+    let body = message.as_ref().and_then(|m| m.body_text(0)).unwrap_or_default();
     let mut lines: Vec<String> =
-        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        body.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     if lines.len() > REPORT_LINES {
         lines.truncate(REPORT_LINES);
         lines.push("[...]".to_owned());

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use postern_model::{Content, Response, TypedAddress};
-use postern_smtp::{
-    EnhancedCode, ForwardPath, ReceivedMessage, RecipientRequest, Session, Step, Verdict,
-};
+use postern_smtp::{EnhancedCode, ForwardPath, ReceivedMessage, RecipientRequest, Session, Step, Verdict};
 use postern_store::sqlite::IncomingFile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -56,14 +56,19 @@ pub fn submission(
         must_deliver: false,
         properties: Vec::new(),
     };
-    let recipients = (0..).zip(recipients).map(|(index, (address, params))| recipient(index, address, params));
+    let recipients =
+        (0..).zip(recipients).map(|(index, (address, params))| recipient(index, address, params));
     Submission {
         id: MessageId::generate(),
         origin: Origin::Accepted,
         envelope,
         recipients: recipients.collect(),
         content,
-        internet_message_id: message.header.message_id.as_deref().map(|raw| shown(&String::from_utf8_lossy(raw))),
+        internet_message_id: message
+            .header
+            .message_id
+            .as_deref()
+            .map(|raw| shown(&String::from_utf8_lossy(raw))),
         subject: message.header.subject.as_deref().map(decoded),
         outbox_key: None,
     }

@@ -68,6 +68,19 @@ fn recipients_that_fared_alike_share_one_event() {
 }
 
 #[test]
+fn recipients_of_whom_the_far_end_said_different_things_have_events_of_their_own() {
+    let mut world = World::of(3);
+    let mut report = report(vec![delivered(); 3]);
+    for (outcome, pages) in report.outcomes.iter_mut().zip(["3", "4", "3"]) {
+        outcome.details = vec![("pages".to_owned(), pages.to_owned())];
+    }
+    let settlement = world.attempt(&report);
+    let whom: Vec<Vec<u32>> =
+        settlement.write.events.iter().map(|e| e.recipients.iter().map(|r| r.index).collect()).collect();
+    assert_eq!(whom, [vec![0, 2], vec![1]]);
+}
+
+#[test]
 fn every_event_of_an_attempt_carries_its_number() {
     let mut world = World::of(6);
     world.report(vec![deferred(); 6]);

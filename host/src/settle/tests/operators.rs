@@ -107,6 +107,7 @@ fn resuming_a_suspended_item_forgives_no_traps() {
 fn redirecting_moves_the_queued_recipients_and_keeps_the_pending_ones() {
     let mut world = mixed();
     world.attempt(&trap());
+    world.set_state(ItemState::Suspended);
     world.wait(HOUR);
     let settlement = world.redirect(&[(hop("a"), 5, entries(&[2])), (hop("b"), 6, entries(&[3]))]);
     assert_eq!((world.pending(), world.queued()), (vec![1], vec![]));
@@ -122,6 +123,7 @@ fn redirecting_moves_the_queued_recipients_and_keeps_the_pending_ones() {
         assert_eq!(item.queued().map(|r| r.index).collect::<Vec<_>>(), indices);
         assert_eq!(item.recipients.len(), indices.len());
         assert_eq!((item.state, item.attempts, item.traps), (ItemState::Active, 0, 0));
+        assert_eq!((item.settlements, item.last_error.as_deref()), (0, None));
         assert_eq!(item.next_attempt, world.now);
         assert_eq!(item.expires_at, Some(start() + EXPIRY), "a message does not grow younger");
     }

@@ -203,6 +203,16 @@ fn a_retry_that_a_receipt_asks_for_honours_the_wish_and_the_expiry() {
 }
 
 #[test]
+fn a_retry_that_a_receipt_asks_for_goes_on_in_the_schedule_where_the_attempts_are() {
+    let mut world = World::of(1);
+    for expected in [1, 1, 10] {
+        world.report(vec![accepted(&["r1"])]);
+        world.receipt("r1", ReceiptState::Retry(deferral(""))).unwrap();
+        assert_eq!(world.item.next_attempt, start() + expected * MINUTE);
+    }
+}
+
+#[test]
 fn a_retry_that_a_receipt_asks_for_does_not_put_off_those_who_are_due_before() {
     let wish = Deferral { retry_after: Some(HOUR), ..deferral("") };
     let mut world = World::of(3);
@@ -224,8 +234,10 @@ fn a_retry_time_from_before_acceptance_does_not_count_for_a_recipient_that_comes
 
 #[test]
 fn the_state_of_a_receipt_decides_and_a_code_that_does_not_fit_is_shown_behind_one_that_does() {
+    let half = Response::new(250, (5, 0, 0), "two minds");
     let cases = [
         (ReceiptState::Delivered(bad()), bad()),
+        (ReceiptState::Delivered(half.clone()), half),
         (ReceiptState::Relayed(later()), later()),
         (ReceiptState::Failed { response: good(), class: FailureClass::default() }, good()),
     ];
