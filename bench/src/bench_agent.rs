@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 // The tests' encoder, which panics on faults of the checkout; so may a benchmark.
 #[path = "../../host/agent/tests/support/encode.rs"]
-#[expect(clippy::unwrap_used)]
 mod encode;
 
 /// Writes the component into `folder` and gives its path.

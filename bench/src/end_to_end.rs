@@ -167,24 +167,34 @@ fn row(subjects: &mut [Subject], sink: Sink, clients: Clients, scale: &Scale) ->
     let mut row = Row::new(format!("{}, {}", sink.what(), clients.what()), "");
     if let Some(theirs) = rounds.get(1) {
         sink.peer().clone_into(&mut row.beside);
-        row = row
-            .with("ratio", median_ratio(&of(ours, |r| r.rate), &of(theirs, |r| r.rate)), "")
-            .with("CPU ratio", median_ratio(&of(ours, |r| r.cpu), &of(theirs, |r| r.cpu)), "");
+        row = row.with("ratio", median_ratio(&of(ours, |r| r.rate), &of(theirs, |r| r.rate)), "").with(
+            "CPU ratio",
+            median_ratio(&of(ours, |r| r.cpu), &of(theirs, |r| r.cpu)),
+            "",
+        );
     }
     row = row
         .with("rate", median(&of(ours, |r| r.rate)), "msg/s")
         .with("CPU", median(&of(ours, |r| r.cpu)), "us/msg")
         .with("reply p50", median(&of(ours, |r| r.sent.p50_ms)), "ms")
         .with("reply p99", median(&of(ours, |r| r.sent.p99_ms)), "ms")
-        .with("generator CPU", median(&of(ours, |r| r.sent.cpu_seconds * 1e6 / float(r.sent.messages))), "us/msg");
+        .with(
+            "generator CPU",
+            median(&of(ours, |r| r.sent.cpu_seconds * 1e6 / float(r.sent.messages))),
+            "us/msg",
+        );
     if let Some(theirs) = rounds.get(1) {
-        row = row
-            .with("peer rate", median(&of(theirs, |r| r.rate)), "msg/s")
-            .with("peer CPU", median(&of(theirs, |r| r.cpu)), "us/msg");
+        row = row.with("peer rate", median(&of(theirs, |r| r.rate)), "msg/s").with(
+            "peer CPU",
+            median(&of(theirs, |r| r.cpu)),
+            "us/msg",
+        );
     }
     Ok(match (sink, clients.agent_goal) {
         (Sink::Drop, _) => row.goal("ratio", Bound::AtLeast(1.5)),
-        (Sink::Agent, Some(goal)) => row.goal("ratio", Bound::AtLeast(goal)).goal("CPU ratio", Bound::AtMost(0.1)),
+        (Sink::Agent, Some(goal)) => {
+            row.goal("ratio", Bound::AtLeast(goal)).goal("CPU ratio", Bound::AtMost(0.1))
+        }
         (Sink::Agent, None) => row,
     })
 }

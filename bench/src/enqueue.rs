@@ -152,12 +152,8 @@ fn store_round(folder: &Path, time: Duration, producers: usize) -> Fallible<Roun
         let (store, content) = (&store, content.clone());
         Ok(move || Ok(store.put(message(producer, &content)).wait().map(drop)?))
     })?;
-    let round = Round {
-        messages,
-        seconds,
-        syncs: store.commits() - before,
-        cpu: process_cpu().saturating_sub(cpu),
-    };
+    let round =
+        Round { messages, seconds, syncs: store.commits() - before, cpu: process_cpu().saturating_sub(cpu) };
     let accepted = store.counters().wait()?.accepted;
     if accepted != messages {
         return Err(format!("{messages} messages were put, and the store counts {accepted}").into());
@@ -211,7 +207,8 @@ fn consume(store: &SqliteStore, ended: &AtomicBool) -> Fallible<u64> {
             let hops = feed.take_ready();
             for hop in &hops {
                 while let Some(mut lease) = store.index().lease(hop, Timestamp::now()) {
-                    let loaded = lease.load(store).await?.ok_or("an item in the index is not in the store")?;
+                    let loaded =
+                        lease.load(store).await?.ok_or("an item in the index is not in the store")?;
                     under_way.push_back(lease.settle(store, sample::delivered(&loaded.item)));
                     settled += 1;
                     if under_way.len() > SETTLE_WINDOW
@@ -236,7 +233,7 @@ fn consume(store: &SqliteStore, ended: &AtomicBool) -> Fallible<u64> {
 
 /// Lets this many threads repeat what `make` gives each of them, for `time`; returns how often, and the seconds that it
 /// took until the last had ended.
-fn produce<'scope, W>(
+pub fn produce<'scope, W>(
     producers: usize,
     time: Duration,
     make: impl Fn(usize) -> Fallible<W>,

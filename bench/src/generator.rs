@@ -181,7 +181,8 @@ impl Session {
     async fn open(load: &Load) -> io::Result<Self> {
         let stream = TcpStream::connect(load.server).await?;
         stream.set_nodelay(true)?;
-        let mut session = Self { stream, reader: ReplyReader::default(), input: Vec::new(), pipelining: false };
+        let mut session =
+            Self { stream, reader: ReplyReader::default(), input: Vec::new(), pipelining: false };
         session.expect(220).await?;
         session.stream.write_all(b"EHLO client.example\r\n").await?;
         let hello = session.expect(250).await?;
@@ -217,7 +218,10 @@ impl Session {
         if reply.code == code {
             return Ok(reply);
         }
-        Err(io::Error::other(format!("{code} was expected, and the server said {} {:?}", reply.code, reply.lines)))
+        Err(io::Error::other(format!(
+            "{code} was expected, and the server said {} {:?}",
+            reply.code, reply.lines
+        )))
     }
 
     async fn reply(&mut self) -> io::Result<Reply> {

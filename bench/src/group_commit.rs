@@ -117,7 +117,8 @@ mod tests {
         assert_eq!(written.len(), 3 * 20 * 3);
         assert!((20..=60).contains(&syncs), "{syncs}");
         for name in [b'a', b'b', b'c'] {
-            let own: Vec<u8> = written.chunks(3).filter(|r| r[0] == name && r[2] == name).map(|r| r[1]).collect();
+            let own: Vec<u8> =
+                written.chunks(3).filter(|r| r[0] == name && r[2] == name).map(|r| r[1]).collect();
             assert_eq!(own, (0..20).collect::<Vec<u8>>());
         }
     }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::Fallible;
 use crate::bench_agent;
 use crate::end_to_end::{Server, Sink};
+use crate::interrupt;
 use crate::processes::cpu_of_tree;
 
 /// How long a start may take; agents are compiled in it.
@@ -51,6 +52,7 @@ impl Host {
         command.env("POSTERN_LOG", "error").stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let child = command.spawn()?;
+        interrupt::started(Pid::from_child(&child));
         let mut host = Self { child, program, folder: folder.to_owned(), smtp: nowhere, admin: nowhere };
         let deadline = Instant::now() + START_LIMIT;
         let text = loop {
@@ -65,7 +67,8 @@ impl Host {
         };
         let ready: Value = serde_json::from_str(&text)?;
         let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
-        host.smtp = address(&ready["receive"]["default"][0]).ok_or("the ready file names no SMTP listener")?;
+        host.smtp =
+            address(&ready["receive"]["default"][0]).ok_or("the ready file names no SMTP listener")?;
         host.admin = address(&ready["admin"]).ok_or("the ready file names no admin listener")?;
         Ok(host)
     }
@@ -112,10 +115,19 @@ impl Server for Host {
         let audit = self.audit()?;
         let of = |sink| sent.iter().filter(|(to, _)| *to == sink).map(|(_, count)| count).sum::<u64>();
         let (agent, drop) = (of(Sink::Agent), of(Sink::Drop));
-        let wanted = [("accepted", agent + drop), ("delivered", agent), ("relayed", drop), ("queued", 0), ("pending", 0)];
+        let wanted = [
+            ("accepted", agent + drop),
+            ("delivered", agent),
+            ("relayed", drop),
+            ("queued", 0),
+            ("pending", 0),
+        ];
         let right = wanted.iter().all(|(name, count)| audit[*name] == *count) && audit["balanced"] == true;
         if !right {
-            return Err(format!("mail was lost: {agent} to the agent and {drop} to the directory, audit {audit}").into());
+            return Err(format!(
+                "mail was lost: {agent} to the agent and {drop} to the directory, audit {audit}"
+            )
+            .into());
         }
         let files = fs::read_dir(self.folder.join("drop"))?.filter_map(Result::ok);
         let files = files.filter(|file| file.path().extension().is_some_and(|e| e == "eml")).count() as u64;
@@ -130,7 +142,11 @@ impl Server for Host {
         let deadline = Instant::now() + STOP_LIMIT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
-                return if status.success() { Ok(()) } else { Err(format!("the host ended with {status}").into()) };
+                return if status.success() {
+                    Ok(())
+                } else {
+                    Err(format!("the host ended with {status}").into())
+                };
             }
             thread::sleep(POLL);
         }
@@ -143,6 +159,7 @@ impl Drop for Host {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        interrupt::ended(Pid::from_child(&self.child));
     }
 }
 

@@ -12,6 +12,7 @@ mod enqueue;
 mod generator;
 mod group_commit;
 mod host;
+mod interrupt;
 mod machine;
 mod options;
 mod postfix;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Fallible<()> {
     let scale = options.scale();
     let folder = options.make_folder()?;
+    interrupt::watch(folder.path().to_owned())?;
     let mut rows: Vec<Row> = Vec::new();
     let mut notes: Vec<String> = Vec::new();
     if options.wants(Part::A) {

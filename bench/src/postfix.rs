@@ -10,10 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use crate::Fallible;
 use crate::end_to_end::{Server, Sink};
+use crate::interrupt;
 use crate::processes::cpu_of_tree;
 
 /// Deliveries at one time for each transport. On two processors more do not make it faster.
@@ -51,7 +52,8 @@ int main(void) {
 
 /// A running instance. It is stopped when the value is dropped.
 pub struct Postfix {
-    master: Child,
+    /// The script that waits for the master process.
+    script: Child,
     folder: PathBuf,
     smtp: SocketAddr,
     log: LogReader,
@@ -102,7 +104,10 @@ impl Postfix {
     /// Why there cannot be one on this machine; `None` when there can.
     pub fn missing() -> Option<String> {
         if program("postfix").is_none() {
-            return Some("Postfix is not installed (on Debian: apt-get install postfix, and choose No configuration)".into());
+            return Some(
+                "Postfix is not installed (on Debian: apt-get install postfix, and choose No configuration)"
+                    .into(),
+            );
         }
         if compiler().is_none() {
             return Some("there is no C compiler for the program behind pipe(8)".into());
@@ -140,14 +145,15 @@ impl Postfix {
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let log = LogReader { path: folder.join("log/mail.log"), offset: 0, counts: Counts::default() };
         let smtp = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server = Self { master: command.spawn()?, folder: folder.to_owned(), smtp, log };
+        let mut server = Self { script: command.spawn()?, folder: folder.to_owned(), smtp, log };
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect(smtp).is_err() {
-            if server.master.try_wait()?.is_some() || Instant::now() > deadline {
+            if server.script.try_wait()?.is_some() || Instant::now() > deadline {
                 return Err(format!("Postfix does not start:\n{}", server.said()).into());
             }
             thread::sleep(POLL);
         }
+        interrupt::started(server.master().ok_or("Postfix has not written down its process id")?);
         Ok(server)
     }
 
@@ -156,14 +162,23 @@ impl Postfix {
         files.into_iter().flatten().collect()
     }
 
+    /// The master process, once there is one: its first act is to write its id down.
+    fn master(&self) -> Option<Pid> {
+        let text = fs::read_to_string(self.folder.join("spool/pid/master.pid")).ok()?;
+        Pid::from_raw(text.trim().parse().ok()?)
+    }
+
+    /// Stops the master, which stops all its children. To stop the script would leave them behind.
     fn end(&mut self) -> Fallible<()> {
-        if self.master.try_wait()?.is_some() {
+        if self.script.try_wait()?.is_some() {
             return Ok(());
         }
-        kill_process(Pid::from_child(&self.master), Signal::TERM)?;
+        let master = self.master().ok_or("Postfix has no master process")?;
+        kill_process(master, Signal::TERM)?;
         let deadline = Instant::now() + START_LIMIT;
         while Instant::now() < deadline {
-            if self.master.try_wait()?.is_some() {
+            if self.script.try_wait()?.is_some() {
+                interrupt::ended(master);
                 return Ok(());
             }
             thread::sleep(POLL);
@@ -182,7 +197,7 @@ impl Server for Postfix {
     }
 
     fn cpu(&self) -> Fallible<Duration> {
-        Ok(cpu_of_tree(self.master.id())?)
+        Ok(cpu_of_tree(self.script.id())?)
     }
 
     fn is_settled(&mut self, messages: u64) -> Fallible<bool> {
@@ -210,9 +225,13 @@ impl Server for Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         if self.end().is_err() {
-            let _ = self.master.kill();
+            if let Some(master) = self.master() {
+                // The master leads the group of all its children. It may have ended meanwhile.
+                let _ = kill_process_group(master, Signal::KILL);
+            }
+            let _ = self.script.kill();
         }
-        let _ = self.master.wait();
+        let _ = self.script.wait();
     }
 }
 

@@ -106,6 +106,9 @@ mod tests {
             .goal("other", Bound::AtMost(1.0));
         let kept: Vec<_> = row.goals.iter().map(|goal| row.keeps(goal)).collect();
         assert_eq!(kept, [Some(true), Some(false), None]);
-        assert_eq!(row.to_json()["goals"][1], serde_json::json!({ "of": "ratio", "at_most": 0.4, "kept": false }));
+        assert_eq!(
+            row.to_json()["goals"][1],
+            serde_json::json!({ "of": "ratio", "at_most": 0.4, "kept": false })
+        );
     }
 }

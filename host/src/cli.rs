@@ -144,9 +144,9 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The config, or its faults as an error; warnings go to the terminal.
+/// The config for looking at things, without its secrets; or its faults as an error.
 fn load_config(common: &Common) -> Result<crate::config::Config, CliError> {
-    match crate::config::load(&common.config) {
+    match crate::config::load_for_viewing(&common.config) {
         Ok((config, _)) => Ok(config),
         Err(report) => Err(CliError::usage(report.human())),
     }

@@ -7,22 +7,26 @@
 mod line;
 mod ring;
 mod settler;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_model::NextHop;
-use tokio::task::JoinSet;
+use postern_store::ReadyFeed;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connector::Connector;
 use line::Line;
 use ring::Ring;
+use settler::InFlight;
 
-pub use settler::{ReceiptSender, Settler, Watchers};
+pub use settler::{ReceiptSender, Settled, Settler, Watchers};
 
 /// Items with overdue receipts settled in one go.
 const OVERDUE_BATCH: usize = 100;
@@ -48,9 +52,20 @@ pub struct Dispatcher {
     settler: Arc<Settler>,
     limits: DispatchLimits,
     ring: Ring,
+    /// Lines that work or are being closed.
     lines: JoinSet<Line>,
+    /// Their destinations.
     working: HashMap<tokio::task::Id, NextHop>,
-    parked: HashMap<NextHop, (Line, Instant)>,
+    /// Idle connections, that which is idle for the longest time first.
+    parked: VecDeque<Parked>,
+    /// Settles overdue items; at most one task.
+    overdue: JoinSet<()>,
+}
+
+/// A line with an open connection and nothing to do.
+struct Parked {
+    line: Line,
+    since: Instant,
 }
 
 impl Dispatcher {
@@ -64,33 +79,66 @@ impl Dispatcher {
             ring: Ring::default(),
             lines: JoinSet::new(),
             working: HashMap::new(),
-            parked: HashMap::new(),
+            parked: VecDeque::new(),
+            overdue: JoinSet::new(),
         }
     }
 
-    /// Delivers until told to stop; then lets the connections finish the item that they have, and closes them.
+    /// Delivers until told to stop, or until the store has stopped; then lets the connections finish the item that they
+    /// have, and closes them.
     pub async fn run(mut self, stop: CancellationToken) {
-        let store = self.settler.store().clone();
-        let feed = store.index().ready(self.connector.name());
-        loop {
+        let index = self.settler.store().index().clone();
+        let feed = index.ready(self.connector.name());
+        // A store that has stopped takes no outcomes, so it gives no items either.
+        while !index.is_stopped() {
             let wake = feed.promote(Timestamp::now());
             for hop in feed.take_ready() {
                 self.ring.add(hop);
             }
-            for lease in feed.lease_expired(OVERDUE_BATCH) {
-                self.settler.settle_overdue(lease).await;
-            }
+            self.start_overdue(&feed, &stop);
             self.start_lines(&stop);
             let timer = self.next_timer(wake);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = self.lines.join_next_with_id(), if !self.lines.is_empty() => self.line_ended(ended),
+                Some(ended) = self.overdue.join_next(), if !self.overdue.is_empty() => self.overdue_ended(ended),
                 () = feed.notified() => {}
                 () = sleep_until(timer) => self.close_idle(),
             }
         }
         self.finish().await;
+    }
+
+    /// Settles items whose receipts are overdue, beside the deliveries: on a full disk that may take for ever.
+    fn start_overdue(&mut self, feed: &ReadyFeed, stop: &CancellationToken) {
+        if !self.overdue.is_empty() {
+            return;
+        }
+        // An item that can neither be read nor left alone would be named again at once.
+        let leases = feed.lease_expired(OVERDUE_BATCH.min(self.settler.room_for_unreadable()));
+        if leases.is_empty() {
+            return;
+        }
+        let (settler, stop) = (self.settler.clone(), stop.clone());
+        let mut in_flight = InFlight::new(self.limits.settle_window);
+        self.overdue.spawn(async move {
+            for lease in leases {
+                if stop.is_cancelled() {
+                    break;
+                }
+                if let Some(settled) = settler.overdue(lease).await {
+                    in_flight.push(settled).await;
+                }
+            }
+            in_flight.drain().await;
+        });
+    }
+
+    fn overdue_ended(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended {
+            tracing::error!(connector = self.connector.name(), %error, "overdue items were not settled");
+        }
     }
 
     /// Gives free connections to the destinations whose turn it is.
@@ -105,44 +153,47 @@ impl Dispatcher {
                 busy < limit
             });
             let Some(hop) = next else { break };
-            if !index.has_due(&hop, Timestamp::now()) {
-                // Nothing left: a last lease tells the index that it may name this hop again.
-                drop(index.lease(&hop, Timestamp::now()));
-                continue;
-            }
-            let line = match self.parked.remove(&hop) {
-                Some((line, _)) => line,
-                None => Line::new(self.connector.clone(), self.settler.clone(), hop.clone(), self.limits),
-            };
-            let work = line.work(stop.clone());
-            let task = match self.connector.runtime() {
-                Some(runtime) => self.lines.spawn_on(work, runtime),
-                None => self.lines.spawn(work),
-            };
-            self.working.insert(task.id(), hop.clone());
+            // Nothing due: it leaves the ring, and the index names it again when that changes.
+            let Some(lease) = index.lease(&hop, Timestamp::now()) else { continue };
+            let line = self.take_parked(&hop).unwrap_or_else(|| {
+                Line::new(self.connector.clone(), self.settler.clone(), hop.clone(), self.limits)
+            });
+            // Where every slot is taken an idle connection gives up its own: it is closed before another is opened.
+            let full = self.lines.len() + self.parked.len() >= self.limits.connections;
+            let surplus = if full { self.parked.pop_front() } else { None };
+            let stop = stop.clone();
+            self.spawn(hop.clone(), async move {
+                if let Some(idle) = surplus {
+                    idle.line.close().await;
+                }
+                line.work(lease, stop).await
+            });
             // It stays in the ring, behind the others: it may get a second connection, or its next turn.
             self.ring.add(hop);
         }
-        // Every slot is taken or wanted: idle connections make room.
-        if self.lines.len() + self.parked.len() > self.limits.connections {
-            let surplus = self.lines.len() + self.parked.len() - self.limits.connections;
-            let mut oldest: Vec<(Instant, NextHop)> =
-                self.parked.iter().map(|(hop, (_, since))| (*since, hop.clone())).collect();
-            oldest.sort();
-            for (_, hop) in oldest.into_iter().take(surplus) {
-                self.close(&hop);
-            }
-        }
     }
 
-    fn line_ended(&mut self, ended: Result<(tokio::task::Id, Line), tokio::task::JoinError>) {
+    /// Runs what a line does where its connector's connections must run.
+    fn spawn(&mut self, hop: NextHop, work: impl Future<Output = Line> + Send + 'static) {
+        let task = match self.connector.runtime() {
+            Some(runtime) => self.lines.spawn_on(work, runtime),
+            None => self.lines.spawn(work),
+        };
+        self.working.insert(task.id(), hop);
+    }
+
+    /// The idle connection to a destination that was used last.
+    fn take_parked(&mut self, hop: &NextHop) -> Option<Line> {
+        let position = self.parked.iter().rposition(|parked| parked.line.hop() == hop)?;
+        self.parked.remove(position).map(|parked| parked.line)
+    }
+
+    fn line_ended(&mut self, ended: Result<(tokio::task::Id, Line), JoinError>) {
         match ended {
             Ok((id, line)) => {
-                let hop = self.working.remove(&id);
-                if let Some(hop) = hop
-                    && line.is_open()
-                {
-                    self.parked.insert(hop, (line, Instant::now()));
+                self.working.remove(&id);
+                if line.is_open() {
+                    self.parked.push_back(Parked { line, since: Instant::now() });
                 }
             }
             Err(error) => {
@@ -159,38 +210,36 @@ impl Dispatcher {
             let wait = Timestamp::now().duration_until(at);
             Instant::now() + Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
-        let idle = self.parked.values().map(|(_, since)| *since + self.limits.idle).min();
+        let idle = self.parked.front().map(|parked| parked.since + self.limits.idle);
         due.into_iter().chain(idle).min()
     }
 
     fn close_idle(&mut self) {
         let idle = self.limits.idle;
-        let stale: Vec<NextHop> = self
-            .parked
-            .iter()
-            .filter(|(_, (_, since))| since.elapsed() >= idle)
-            .map(|(h, _)| h.clone())
-            .collect();
-        for hop in stale {
-            self.close(&hop);
+        while let Some(parked) = self.parked.pop_front_if(|parked| parked.since.elapsed() >= idle) {
+            self.close(parked.line);
         }
     }
 
-    fn close(&mut self, hop: &NextHop) {
-        if let Some((line, _)) = self.parked.remove(hop) {
-            match self.connector.runtime() {
-                Some(runtime) => runtime.spawn(line.close()),
-                None => tokio::spawn(line.close()),
-            };
-        }
+    /// Closes a connection; until that is done it takes up its slot.
+    fn close(&mut self, line: Line) {
+        self.spawn(line.hop().clone(), line.close());
     }
 
     async fn finish(mut self) {
+        self.wait_for_lines().await;
+        while let Some(parked) = self.parked.pop_front() {
+            self.close(parked.line);
+        }
+        self.wait_for_lines().await;
+        while let Some(ended) = self.overdue.join_next().await {
+            self.overdue_ended(ended);
+        }
+    }
+
+    async fn wait_for_lines(&mut self) {
         while let Some(ended) = self.lines.join_next_with_id().await {
             self.line_ended(ended);
-        }
-        for (_, (line, _)) in self.parked.drain() {
-            line.close().await;
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod operate;
 pub mod outbox;
 pub mod preflight;
+pub mod private;
 pub mod receipts;
 pub mod receive;
 pub mod retry;

@@ -19,7 +19,7 @@ use crate::dispatch::Settler;
 use crate::tracking;
 
 pub use audit::{Audit, DropFolder};
-pub use control::{ControlError, ControlServer, ask};
+pub use control::{ControlError, ControlServer, ask, is_running};
 
 /// A question or an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Operations {
     /// Why it was not answered, or not done.
     pub async fn execute(&self, request: Request) -> Result<Value, OperateError> {
         match request {
-            Request::QueueList => Ok(queue::list(self)),
+            Request::QueueList => queue::list(self).await,
             Request::QueueShow { queue, limit } => queue::show(self, &queue, limit).await,
             Request::QueueSet { queue, action, reason, dry_run } => {
                 queue::set(self, &queue, action, &reason, dry_run).await

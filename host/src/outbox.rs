@@ -1,5 +1,9 @@
 //! outbox: turns DSN requests into messages, through the same door as everything else.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +16,19 @@ use postern_model::{
 };
 use postern_store::{Store, StoreError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dsn;
 use crate::metrics::Metrics;
+use crate::route::NoRoute;
 use crate::submit::{Submission, SubmitError, Submitter};
-use crate::topology::CurrentTopology;
+use crate::topology::{CurrentTopology, Topology};
 
-/// DSN requests handled in one go.
+/// DSN requests read at once; more when some are known to wait.
 const BATCH: usize = 64;
+/// The most DSN requests read at once. What lies behind so many that wait has to wait with them.
+const MAX_READ: usize = 4_096;
 /// How often requests that could not be routed are tried again.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -32,12 +40,37 @@ pub struct Outbox {
     metrics: Arc<Metrics>,
     wake: Arc<Notify>,
     bad_mail: PathBuf,
+    waiting: Waiting,
+}
+
+/// Requests that cannot be sent now, so that they are passed over and do not hold up those behind them.
+struct Waiting {
+    keys: HashSet<String>,
+    /// Another topology may have a connector for them.
+    topology: Arc<Topology>,
+    since: Instant,
+}
+
+impl Waiting {
+    fn new(topology: Arc<Topology>) -> Self {
+        Self { keys: HashSet::new(), topology, since: Instant::now() }
+    }
+
+    /// Whether they are worth another try.
+    fn is_over(&self, topology: &Arc<Topology>) -> bool {
+        !Arc::ptr_eq(&self.topology, topology) || self.since.elapsed() >= PAUSE
+    }
+
+    /// How many requests to read: those that wait come first, and as many again, but for a batch at least.
+    fn reach(&self) -> usize {
+        (self.keys.len() + self.keys.len().max(BATCH)).min(MAX_READ)
+    }
 }
 
 /// Why a request is still in the outbox.
 enum Held {
-    /// No connector takes it: it waits for a config that has one.
-    Unroutable(String),
+    /// It waits: for a config with a connector that takes it, or for a folder that can be written.
+    Waits(String),
     /// The store did not take it.
     Store(StoreError),
 }
@@ -53,13 +86,14 @@ impl Outbox {
         wake: Arc<Notify>,
         bad_mail: PathBuf,
     ) -> Self {
-        Self { store, submitter, topology, metrics, wake, bad_mail }
+        let waiting = Waiting::new(topology.get());
+        Self { store, submitter, topology, metrics, wake, bad_mail, waiting }
     }
 
     /// Works until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            self.work().await;
+            self.work(&stop).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
@@ -68,51 +102,95 @@ impl Outbox {
         }
     }
 
-    async fn work(&self) {
-        let requests = match self.store.outbox(BATCH).await {
-            Ok(requests) => requests,
-            Err(error) => {
-                tracing::error!(%error, "the outbox cannot be read");
-                return;
-            }
-        };
-        let full = requests.len() == BATCH;
-        let mut sent = 0;
-        for request in requests {
-            let key = request.key.clone();
-            match self.send(request).await {
-                Ok(()) => sent += 1,
-                Err(Held::Unroutable(reason)) => tracing::warn!(
-                    dsn = key,
-                    reason,
-                    "a delivery report waits: no connector takes it (a send connector for SMTP:* would)"
-                ),
-                Err(Held::Store(error)) => {
-                    tracing::error!(dsn = key, %error, "a delivery report was not stored");
-                    return;
+    /// Sends everything that can be sent.
+    async fn work(&mut self, stop: &CancellationToken) {
+        let topology = self.topology.get();
+        if self.waiting.is_over(&topology) {
+            self.waiting = Waiting::new(topology);
+        }
+        let mut reasons = Vec::new();
+        while !stop.is_cancelled() {
+            match self.pass(stop, &mut reasons).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "delivery reports stay in the outbox");
+                    break;
                 }
             }
         }
-        if full && sent > 0 {
-            self.wake.notify_one();
+        if let Some(reason) = reasons.first() {
+            tracing::warn!(
+                reports = self.waiting.keys.len(),
+                reason,
+                "delivery reports wait; a send connector for SMTP:* would take those without a connector"
+            );
         }
     }
 
+    /// Goes once through the oldest requests. Whether there may be more of them; adds why requests have to wait.
+    async fn pass(
+        &mut self,
+        stop: &CancellationToken,
+        reasons: &mut Vec<String>,
+    ) -> Result<bool, StoreError> {
+        let reach = self.waiting.reach();
+        let requests = self.store.outbox(reach).await?;
+        let full = requests.len() == reach;
+        let mut seen = 0;
+        for request in
+            requests.into_iter().filter(|r| !self.waiting.keys.contains(&r.key)).collect::<Vec<_>>()
+        {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            seen += 1;
+            let key = request.key.clone();
+            match self.send(request).await {
+                Ok(()) => {}
+                Err(Held::Waits(reason)) => {
+                    tracing::debug!(dsn = key, reason, "a delivery report waits");
+                    reasons.push(reason);
+                    self.waiting.keys.insert(key);
+                }
+                Err(Held::Store(error)) => return Err(error),
+            }
+        }
+        Ok(full && seen > 0)
+    }
+
     async fn send(&self, request: DsnRequest) -> Result<(), Held> {
-        let topology = self.topology.get();
         let to = match request.message.envelope.dsn_address() {
             Ok(Some(to)) => to,
             Ok(None) => return self.give_up(&request, "its message has a null reverse-path").await,
             Err(error) => return self.give_up(&request, &error.to_string()).await,
         };
-        match self.submitter.submit(submission(&request, to, &topology.dsn)).await {
+        let mut result = self.submit(&request, to.clone(), request.content.as_deref()).await;
+        if matches!(result, Err(SubmitError::NoRoute { reason: NoRoute::TooLarge { .. }, .. })) {
+            // Without the message that it gives back it may be small enough.
+            result = self.submit(&request, to, None).await;
+        }
+        match result {
             Ok(message) => {
                 tracing::info!(dsn = request.key, message_id = %message, kind = request.kind.action(), "delivery report queued");
                 Ok(())
             }
-            Err(SubmitError::Recipient { response, .. }) => Err(Held::Unroutable(response.to_string())),
+            Err(SubmitError::NoRoute { reason, .. }) if reason.is_worth_waiting() => {
+                Err(Held::Waits(reason.to_string()))
+            }
             Err(SubmitError::Store(error)) => Err(Held::Store(error)),
+            Err(error) => self.give_up(&request, &error.to_string()).await,
         }
+    }
+
+    async fn submit(
+        &self,
+        request: &DsnRequest,
+        to: TypedAddress,
+        original: Option<&[u8]>,
+    ) -> Result<MessageId, SubmitError> {
+        let submission = submission(request, to, original, &self.topology.get().dsn);
+        self.submitter.submit_report(submission, &request.message.envelope).await
     }
 
     /// A DSN that can never be sent goes to a file, is counted, and leaves the outbox.
@@ -120,10 +198,12 @@ impl Outbox {
         tracing::error!(dsn = request.key, reason, "a delivery report cannot be sent and goes to BadMail");
         let built = dsn::build(request, request.content.as_deref(), &self.topology.get().dsn);
         let (folder, name) = (self.bad_mail.clone(), format!("{}.eml", MessageId::from_name(&request.key)));
+        // Made of the key, as the message would be: written again after a crash, it is the same file.
         let written =
             tokio::task::spawn_blocking(move || write_bad_mail(&folder, &name, &built.content)).await;
         if let Err(error) = written.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
-            return Err(Held::Store(StoreError::Io(format!("BadMail: {error}"))));
+            // Only reports for BadMail wait for it; the others go on.
+            return Err(Held::Waits(format!("BadMail cannot be written: {error}")));
         }
         self.metrics.bad_mail();
         let event = bad_mail_event(request, reason);
@@ -132,8 +212,14 @@ impl Outbox {
     }
 }
 
-fn submission(request: &DsnRequest, to: TypedAddress, settings: &dsn::DsnSettings) -> Submission {
-    let built = dsn::build(request, request.content.as_deref(), settings);
+/// The message of a request, giving back `original`, or only its headers.
+fn submission(
+    request: &DsnRequest,
+    to: TypedAddress,
+    original: Option<&[u8]>,
+    settings: &dsn::DsnSettings,
+) -> Submission {
+    let built = dsn::build(request, original, settings);
     let mut recipient = Recipient::new(0, to);
     // RFC 3461 6.2: nobody wants to hear about the fate of a report.
     recipient.notify = Some(NotifyWish::NEVER);
@@ -152,7 +238,7 @@ fn submission(request: &DsnRequest, to: TypedAddress, settings: &dsn::DsnSetting
 
 fn write_bad_mail(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
-    std::fs::create_dir_all(folder)?;
+    crate::private::make_directory(folder)?;
     let mut file = std::fs::File::create(folder.join(name))?;
     file.write_all(content)?;
     file.sync_all()?;

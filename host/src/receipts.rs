@@ -1,146 +1,213 @@
 //! receipts: the far end's later word. One mechanism for polls, for receipts that an agent met on the way, and for
 //! drop files that a gateway took.
 
-use std::collections::HashMap;
+mod early;
+mod poller;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_model::{EventKind, NextHop, Receipt, ReceiptState, TrackingEvent};
 use postern_store::{StoreError, StoredReceipt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::connector::Connector;
-use crate::dispatch::Settler;
+use crate::dispatch::{Settled, Settler};
 use crate::settle;
 
-/// Receipts asked about in one poll.
-const POLL_BATCH: usize = 100;
-/// Receipts that came before their hand-over was settled and are kept in memory, for each connector.
-const MAX_EARLY: usize = 10_000;
-/// How long such a receipt is kept.
-const EARLY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+use early::{Arrival, Early, Kept};
+pub use poller::Poller;
 
-/// Settles receipts, one after the other.
+/// Messages of the channel that are taken at once: their receipts are on the disk with one group commit.
+const BATCH: usize = 256;
+
+/// The detail that a pickup carries: how it was seen.
+pub const TAKEN_BY: &str = "seen-by";
+
+/// Settles receipts, many at once.
 pub struct Receipts {
     settler: Arc<Settler>,
     incoming: mpsc::UnboundedReceiver<(String, Vec<Receipt>)>,
-    early: HashMap<(String, String), (Receipt, tokio::time::Instant)>,
+    early: Early,
 }
 
-/// What became of one receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It decided something, or shortened what a recipient waits for.
-    Settled,
-    /// It was only watched for; its event is recorded.
-    Watched,
-    /// It says that nothing is final yet.
-    Pending,
-    /// Nobody waits for it: repeated, foreign, or not known yet.
+/// How far a receipt that somebody waits for has come.
+enum Step {
+    /// Handed in; durable when this is ready.
+    HandedIn(Settled, NextHop),
+    /// The item is in the hands of a delivery (other recipients of it are tried again): later.
+    Busy,
+    /// Nobody waits for it after all.
     Unknown,
+}
+
+/// What a round does: receipts of different items, handed in together and awaited together.
+#[derive(Default)]
+struct Round {
+    items: HashSet<postern_model::ItemId>,
+    /// Only watched for: they go in one commit.
+    watched: Vec<(Arrival, StoredReceipt, TrackingEvent)>,
+    deciding: Vec<(Arrival, Settled, NextHop)>,
+    /// Further receipts of the same items: for the next round, when this one is durable.
+    rest: Vec<Arrival>,
 }
 
 impl Receipts {
     /// Takes receipts from this channel.
     #[must_use]
     pub fn new(settler: Arc<Settler>, incoming: mpsc::UnboundedReceiver<(String, Vec<Receipt>)>) -> Self {
-        Self { settler, incoming, early: HashMap::new() }
+        Self { settler, incoming, early: Early::default() }
     }
 
-    /// Settles receipts until told to stop and the channel is empty.
+    /// Settles receipts until told to stop or nobody can send any; then what has come is settled first.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut again = tokio::time::interval(Duration::from_secs(1));
-        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let next = self.early.next();
+            let mut batch = Vec::new();
             tokio::select! {
                 biased;
-                received = self.incoming.recv() => match received {
-                    Some((connector, receipts)) => self.take_all(&connector, receipts).await,
-                    None => return,
-                },
-                () = stop.cancelled() => return,
-                _ = again.tick(), if !self.early.is_empty() => self.retry_early().await,
+                () = stop.cancelled() => break,
+                received = self.incoming.recv_many(&mut batch, BATCH) => if received == 0 { break },
+                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
+            // Those that are due go along with each batch, so that a busy channel does not hold them up.
+            let due = self.early.take_due(Instant::now());
+            self.take(self.arrivals(batch).into_iter().chain(due).collect()).await;
         }
+        self.incoming.close();
+        let mut batch = Vec::new();
+        while self.incoming.recv_many(&mut batch, BATCH).await > 0 {
+            self.take(self.arrivals(std::mem::take(&mut batch))).await;
+        }
+        let last = self.early.take_all();
+        self.take(last).await;
     }
 
-    async fn take_all(&mut self, connector: &str, receipts: Vec<Receipt>) {
-        for receipt in receipts {
-            self.take(connector, receipt).await;
-        }
-    }
-
-    async fn take(&mut self, connector: &str, receipt: Receipt) {
-        match take(&self.settler, connector, &receipt).await {
-            Ok(Taken::Unknown) => {
-                let full = self.early.keys().filter(|(c, _)| c == connector).count() >= MAX_EARLY;
-                let what = if full { "dropped" } else { "unknown" };
-                self.settler.metrics().receipt(connector, what);
-                if !full {
-                    let key = (connector.to_owned(), receipt.id.clone());
-                    self.early.insert(key, (receipt, tokio::time::Instant::now()));
+    /// The receipts of a batch that may be final.
+    fn arrivals(&self, batch: Vec<(String, Vec<Receipt>)>) -> Vec<Arrival> {
+        let mut arrivals = Vec::new();
+        for (connector, receipts) in batch {
+            for receipt in receipts {
+                match receipt.state {
+                    ReceiptState::Pending(_) => self.settler.metrics().receipt(&connector, "pending"),
+                    _ => arrivals.push(Arrival::new(connector.clone(), receipt)),
                 }
             }
-            Ok(taken) => self.settler.metrics().receipt(connector, word(taken)),
-            Err(error) => {
-                tracing::error!(connector, receipt = receipt.id, %error, "a receipt was not stored")
+        }
+        arrivals
+    }
+
+    async fn take(&mut self, mut arrivals: Vec<Arrival>) {
+        while !arrivals.is_empty() {
+            let rest = arrivals.split_off(arrivals.len().min(BATCH));
+            let again = self.round(arrivals).await;
+            arrivals = again.into_iter().chain(rest).collect();
+        }
+    }
+
+    /// Settles what can be settled side by side. Durable when it returns, but for what it gives back.
+    async fn round(&mut self, arrivals: Vec<Arrival>) -> Vec<Arrival> {
+        let store = self.settler.store().clone();
+        // All reads are under way before the first is waited for.
+        let look_up = |a: &Arrival| store.receipt(a.connector.clone(), a.receipt.id.clone());
+        let reads: Vec<_> = arrivals.iter().map(look_up).collect();
+        let mut round = Round::default();
+        for (arrival, read) in arrivals.into_iter().zip(reads) {
+            match read.await {
+                Ok(None) => self.unknown(arrival),
+                Ok(Some(known)) if !round.items.insert(known.item) => round.rest.push(arrival),
+                Ok(Some(known)) if !known.decides => {
+                    let event = watched_event(&known, &arrival.receipt);
+                    round.watched.push((arrival, known, event));
+                }
+                Ok(Some(known)) => match decide(&self.settler, &known, &arrival.receipt).await {
+                    Ok(Step::HandedIn(settled, hop)) => round.deciding.push((arrival, settled, hop)),
+                    Ok(Step::Busy) => self.later(arrival),
+                    Ok(Step::Unknown) => self.unknown(arrival),
+                    Err(error) => self.not_stored(arrival, &error),
+                },
+                Err(error) => self.not_stored(arrival, &error),
             }
         }
+        self.finish(round).await
+    }
+
+    /// Waits until a round is durable.
+    async fn finish(&mut self, round: Round) -> Vec<Arrival> {
+        let Round { watched, deciding, rest, .. } = round;
+        let hops: Vec<_> =
+            watched.iter().map(|(_, r, _)| NextHop::new(&r.connector, &r.destination)).collect();
+        let (mut arrivals, mut receipts, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for (arrival, receipt, event) in watched {
+            arrivals.push(arrival);
+            receipts.push(receipt);
+            events.push(event);
+        }
+        // Handed in before anything is awaited, so that both kinds are in one group.
+        let commit = (!receipts.is_empty()).then(|| self.settler.store().finish_receipts(receipts, events));
+        for (arrival, settled, hop) in deciding {
+            match settled.await {
+                Ok(_) => self.done(&arrival, &hop, "settled"),
+                Err(error) => self.not_stored(arrival, &error),
+            }
+        }
+        let Some(commit) = commit else { return rest };
+        match commit.await {
+            Ok(()) => arrivals.iter().zip(&hops).for_each(|(a, hop)| self.done(a, hop, "watched")),
+            Err(error) => arrivals.into_iter().for_each(|arrival| self.not_stored(arrival, &error)),
+        }
+        rest
+    }
+
+    fn done(&self, arrival: &Arrival, hop: &NextHop, word: &str) {
+        self.settler.metrics().receipt(&arrival.connector, word);
+        room_again(&self.settler, hop, &arrival.receipt);
     }
 
     /// A receipt may come before the hand-over that it belongs to was settled: it is looked at again.
-    async fn retry_early(&mut self) {
-        let waiting: Vec<_> = self.early.drain().collect();
-        for ((connector, id), (receipt, since)) in waiting {
-            match take(&self.settler, &connector, &receipt).await {
-                Ok(Taken::Unknown) if since.elapsed() < EARLY_LIFE => {
-                    self.early.insert((connector, id), (receipt, since));
-                }
-                Ok(Taken::Unknown) => {
-                    tracing::info!(connector, receipt = id, "a receipt that nobody waits for is forgotten");
-                }
-                Ok(taken) => self.settler.metrics().receipt(&connector, word(taken)),
-                Err(error) => tracing::error!(connector, receipt = id, %error, "a receipt was not stored"),
+    fn unknown(&mut self, arrival: Arrival) {
+        if arrival.is_new() {
+            self.settler.metrics().receipt(&arrival.connector, "unknown");
+        }
+        self.keep(arrival);
+    }
+
+    /// Somebody waits for it, but not now.
+    fn later(&mut self, mut arrival: Arrival) {
+        arrival.is_awaited();
+        self.keep(arrival);
+    }
+
+    fn not_stored(&mut self, arrival: Arrival, error: &StoreError) {
+        let Arrival { connector, receipt, .. } = &arrival;
+        tracing::error!(connector, receipt = receipt.id, %error, "a receipt was not stored; it is tried again");
+        self.later(arrival);
+    }
+
+    fn keep(&mut self, arrival: Arrival) {
+        let (connector, id) = (arrival.connector.clone(), arrival.receipt.id.clone());
+        match self.early.keep(arrival, Instant::now()) {
+            Kept::Yes => {}
+            Kept::TooOld => {
+                tracing::info!(connector, receipt = id, "a receipt that nobody waits for is forgotten");
             }
+            Kept::Full => self.settler.metrics().receipt(&connector, "dropped"),
         }
     }
 }
 
-fn word(taken: Taken) -> &'static str {
-    match taken {
-        Taken::Settled => "settled",
-        Taken::Watched => "watched",
-        Taken::Pending => "pending",
-        Taken::Unknown => "unknown",
-    }
-}
-
-/// Settles one receipt of a connector. Durable when it returns.
-///
-/// # Errors
-/// When the store refuses; the receipt changed nothing then.
-pub async fn take(settler: &Settler, connector: &str, receipt: &Receipt) -> Result<Taken, StoreError> {
-    if matches!(receipt.state, ReceiptState::Pending(_)) {
-        return Ok(Taken::Pending);
-    }
+/// Hands in what a receipt makes of the item that waits for it.
+async fn decide(settler: &Settler, known: &StoredReceipt, receipt: &Receipt) -> Result<Step, StoreError> {
     let store = settler.store();
-    let Some(known) = store.receipt(connector.to_owned(), receipt.id.clone()).await? else {
-        return Ok(Taken::Unknown);
+    let Some(mut lease) = store.index().lease_item(known.item) else {
+        let is_there = store.index().item_view(known.item).is_some();
+        return Ok(if is_there { Step::Busy } else { Step::Unknown });
     };
-    if !known.decides {
-        let event = watched_event(&known, receipt);
-        let hop = NextHop::new(&known.connector, &known.destination);
-        store.finish_receipts(vec![known], vec![event]).await?;
-        room_again(settler, &hop, receipt);
-        return Ok(Taken::Watched);
-    }
-    // The item may be in the hands of a delivery (other recipients of it are tried again): wait for its turn.
-    let Some(mut lease) = store.index().lease_item_wait(known.item).await else {
-        return Ok(Taken::Unknown);
-    };
-    let Some(loaded) = lease.load(&**store).await? else { return Ok(Taken::Unknown) };
+    let Some(loaded) = lease.load(&**store).await? else { return Ok(Step::Unknown) };
     let topology = settler.topology();
     let policy = topology.policy_for(&loaded.item.next_hop);
     let quoted = settler.quoted(&loaded).await;
@@ -148,14 +215,12 @@ pub async fn take(settler: &Settler, connector: &str, receipt: &Receipt) -> Resu
     let Some(mut settlement) =
         settle::settle_receipt(context, &loaded.item, receipt, &mut fastrand::Rng::new())
     else {
-        return Ok(Taken::Unknown);
+        return Ok(Step::Unknown);
     };
     if is_pickup(receipt) {
-        settlement.write.events.push(watched_event(&known, receipt));
+        settlement.write.events.push(watched_event(known, receipt));
     }
-    settler.hand_in(lease, &loaded.item, settlement).await?;
-    room_again(settler, &loaded.item.next_hop, receipt);
-    Ok(Taken::Settled)
+    Ok(Step::HandedIn(settler.hand_in(lease, &loaded.item, settlement), loaded.item.next_hop.clone()))
 }
 
 /// Whether this is the word about a drop file: the gateway took it.
@@ -170,9 +235,6 @@ fn room_again(settler: &Settler, hop: &NextHop, receipt: &Receipt) {
         index.clear_retry(hop);
     }
 }
-
-/// The detail that a pickup carries: how it was seen.
-pub const TAKEN_BY: &str = "seen-by";
 
 fn watched_event(known: &StoredReceipt, receipt: &Receipt) -> TrackingEvent {
     let mut details = vec![("receipt".to_owned(), known.id.clone())];
@@ -191,59 +253,5 @@ fn watched_event(known: &StoredReceipt, receipt: &Receipt) -> TrackingEvent {
         size: None,
         attempt: None,
         details,
-    }
-}
-
-/// Asks a connector about its pending receipts at intervals.
-pub struct Poller {
-    connector: Arc<dyn Connector>,
-    settler: Arc<Settler>,
-    receipts: mpsc::UnboundedSender<(String, Vec<Receipt>)>,
-    interval: Duration,
-}
-
-impl Poller {
-    /// A poller for a connector that can be polled.
-    #[must_use]
-    pub fn new(
-        connector: Arc<dyn Connector>,
-        settler: Arc<Settler>,
-        receipts: mpsc::UnboundedSender<(String, Vec<Receipt>)>,
-        interval: Duration,
-    ) -> Self {
-        Self { connector, settler, receipts, interval }
-    }
-
-    /// Polls until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.interval) => {}
-            }
-            if let Err(error) = self.poll_all().await {
-                tracing::warn!(connector = self.connector.name(), error, "receipts could not be polled");
-            }
-        }
-    }
-
-    async fn poll_all(&self) -> Result<(), String> {
-        let name = self.connector.name().to_owned();
-        let mut after = None;
-        loop {
-            let known = self.settler.store().receipts(name.clone(), after.clone(), POLL_BATCH).await;
-            let known = known.map_err(|e| e.to_string())?;
-            let Some(last) = known.last() else { return Ok(()) };
-            after = Some(last.id.clone());
-            let whole = known.len() < POLL_BATCH;
-            let ids: Vec<String> = known.into_iter().map(|r| r.id).collect();
-            let words = self.connector.poll_receipts(&ids).await.map_err(|d| d.response.to_string())?;
-            // An agent speaks for the receipts that it was asked about, and for no others.
-            let words: Vec<Receipt> = words.into_iter().filter(|r| ids.contains(&r.id)).collect();
-            let closed = !words.is_empty() && self.receipts.send((name.clone(), words)).is_err();
-            if closed || whole {
-                return Ok(());
-            }
-        }
     }
 }

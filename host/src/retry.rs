@@ -21,7 +21,7 @@ impl DelayPolicy {
     /// The default of [`Self::jitter`].
     pub const DEFAULT_JITTER: f64 = 0.1;
     /// The default of [`Self::min`].
-    pub const DEFAULT_MIN: SignedDuration = SignedDuration::from_secs(1);
+    pub const DEFAULT_MIN: SignedDuration = SignedDuration::from_millis(100);
     /// The default of [`Self::max`].
     pub const DEFAULT_MAX: SignedDuration = SignedDuration::from_hours(6);
     /// A wish is granted down to this part of the scheduled delay. A far end that knows better may be asked

@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_store::Store;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
+use postern_store::{Store, StoreError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
@@ -19,8 +21,9 @@ use crate::connector::foreign::IsQueued;
 use crate::connector::{self, Connector};
 use crate::dispatch::{DispatchLimits, Dispatcher, Settler, Watchers};
 use crate::metrics::Metrics;
-use crate::operate::{ControlServer, DropFolder, Operations};
+use crate::operate::{self, ControlServer, DropFolder, Operations};
 use crate::outbox::Outbox;
+use crate::private;
 use crate::receipts::{Poller, Receipts};
 use crate::receive::smtp::SmtpListener;
 use crate::submit::Submitter;
@@ -31,6 +34,10 @@ use crate::tracking::{self, Mover};
 const SWEEP: Duration = Duration::from_secs(30);
 /// How often connectors look after what they hold open.
 const REFRESH: Duration = Duration::from_secs(15);
+/// How long the last writes may take at a stop.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+/// How long a start waits for a command that holds the data directory for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Overdue items settled in one sweep.
 const SWEEP_BATCH: usize = 10_000;
 
@@ -137,7 +144,7 @@ impl Core {
 /// Opens the store of a config.
 fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
     let directory = &config.host.data_directory;
-    std::fs::create_dir_all(directory)
+    private::make_directory(directory)
         .map_err(io_error("making the data directory", &directory.display()))?;
     let options = SqliteOptions {
         fresh_bytes: config.host.content_cache,
@@ -148,6 +155,22 @@ fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
     Ok(SqliteStore::open(directory, options)?)
 }
 
+/// Opens the store; waits a little when a command line holds it, not when another host does.
+async fn open_store_soon(config: &Config) -> Result<SqliteStore, StartError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        let opened = config.clone();
+        match tokio::task::spawn_blocking(move || open_store(&opened)).await? {
+            Err(StartError::Store(StoreError::Locked { .. }))
+                if Instant::now() < deadline && !operate::is_running(&config.host.data_directory).await =>
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Starts the host. Everything listens when it returns.
 ///
 /// # Errors
@@ -155,8 +178,7 @@ fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
 pub async fn start(config: Config) -> Result<Host, StartError> {
     let data = config.host.data_directory.clone();
     let tracking = data.join("tracking");
-    let opened = config.clone();
-    let store = tokio::task::spawn_blocking(move || open_store(&opened)).await??;
+    let store = open_store_soon(&config).await?;
     let incoming = store.incoming();
     let store: Arc<dyn Store> = Arc::new(store);
     let (receipt_sender, receipt_receiver) = mpsc::unbounded_channel();
@@ -382,26 +404,67 @@ impl Host {
             .map_err(io_error("writing the ready file", &path.display()))
     }
 
-    /// Stops: doors first, then deliveries (each may finish its item), then reports, receipts and tracking.
+    /// Stops: doors first, then deliveries (each may finish its item), then reports, receipts and tracking. What has not
+    /// ended after `shutdown_grace` is cut off: its items are due again at the next start.
     pub async fn stop(self) {
+        let deadline = Instant::now() + self.grace;
         for stage in self.stages {
             stage.stop.cancel();
-            let all = async {
-                for task in stage.tasks {
-                    if let Err(error) = task.await {
-                        tracing::error!(stage = stage.name, %error, "a task failed");
+            for mut task in stage.tasks {
+                match tokio::time::timeout_at(deadline, &mut task).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(stage = stage.name, %error, "a task failed"),
+                    Err(_) => {
+                        task.abort();
+                        tracing::warn!(stage = stage.name, grace = ?self.grace, "not everything ended in time");
                     }
                 }
-            };
-            if tokio::time::timeout(self.grace, all).await.is_err() {
-                tracing::warn!(stage = stage.name, grace = ?self.grace, "not everything ended in time");
             }
         }
-        if let Err(error) = self.store.flush().await {
-            tracing::error!(%error, "the store did not take the last writes");
+        let last = async {
+            self.store.flush().await?;
+            tracking::move_all(&self.store, &self.tracking).await
+        };
+        match tokio::time::timeout(LAST_WRITES, last).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "the last writes were not stored"),
+            Err(_) => {
+                tracing::error!(limit = ?LAST_WRITES, "the store does not take the last writes: is the disk full?")
+            }
         }
-        if let Err(error) = tracking::move_all(&self.store, &self.tracking).await {
-            tracing::error!(%error, "tracking events stay in the queue until the next start");
+    }
+}
+
+/// The signals that the host minds.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on SIGTERM, SIGINT and SIGHUP no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// When signals cannot be listened for.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    pub async fn stop_requested(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP does nothing yet: restart to take up a changed config");
+                }
+            }
         }
     }
 }
@@ -411,17 +474,8 @@ impl Host {
 /// # Errors
 /// When signals cannot be listened for.
 pub async fn wait_for_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // Listened for so that it does not end the process, as its default would.
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => tracing::warn!("SIGHUP does nothing yet: restart to take up a changed config"),
-        }
-    }
+    Signals::listen()?.stop_requested().await;
+    Ok(())
 }
 
 /// Operations on the store of a host that is not running.

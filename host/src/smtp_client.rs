@@ -116,36 +116,48 @@ impl SmtpClient {
         &self.capabilities
     }
 
-    /// MAIL.
+    /// MAIL. An ENVID that cannot be written is left out: the message matters more than the name for its reports.
     ///
     /// # Errors
-    /// When the conversation broke. A refusal is a reply.
+    /// When the conversation broke; [`SmtpClientError::Command`] when this peer cannot be asked for it, and then
+    /// nothing was sent. A refusal is a reply.
     pub async fn mail(&mut self, path: &ReversePath, params: &MailParams) -> Result<Reply, SmtpClientError> {
-        client::mail(path, params, &self.capabilities, &mut self.output)?;
+        let mut written = client::mail(path, params, &self.capabilities, &mut self.output);
+        if written == Err(ClientError::DsnParam) {
+            let params = MailParams { envelope_id: None, ..params.clone() };
+            written = client::mail(path, &params, &self.capabilities, &mut self.output);
+        }
+        written?;
         self.exchange().await
     }
 
-    /// RCPT.
+    /// RCPT. An ORCPT that cannot be written is left out.
     ///
     /// # Errors
     /// When the conversation broke. A refusal is a reply.
     pub async fn rcpt(&mut self, path: &ForwardPath, params: &RcptParams) -> Result<Reply, SmtpClientError> {
-        client::rcpt(path, params, &self.capabilities, &mut self.output)?;
+        let mut written = client::rcpt(path, params, &self.capabilities, &mut self.output);
+        if written == Err(ClientError::DsnParam) {
+            let params = RcptParams { original: None, ..params.clone() };
+            written = client::rcpt(path, &params, &self.capabilities, &mut self.output);
+        }
+        written?;
         self.exchange().await
     }
 
-    /// Sends the content behind `before` (a trace field), by BDAT when `binary` is set and the peer takes it, else by
-    /// DATA with lone line feeds mended. The reply is the peer's word on the message.
+    /// Sends the content behind `before` (a trace field), by BDAT when `by_bdat` is set and the peer takes it, else by
+    /// DATA with lone CRs and LFs mended. The reply is the peer's word on the message; after one that is not 2xx the
+    /// peer may still be in the transaction: see [`Self::reset`].
     ///
     /// # Errors
-    /// When the conversation broke, or DATA cannot carry the content.
+    /// When the conversation broke, or DATA cannot carry the content (a NUL): then part of it was sent.
     pub async fn content(
         &mut self,
         before: &[u8],
         content: &Content,
-        binary: bool,
+        by_bdat: bool,
     ) -> Result<Reply, SmtpClientError> {
-        if binary && self.capabilities.chunking {
+        if by_bdat && self.capabilities.chunking {
             return self.bdat(before, content).await;
         }
         self.output.extend_from_slice(client::DATA);

@@ -14,6 +14,7 @@ use postern_store::{Put, Store, StoreError, StoreHealth};
 use crate::config;
 use crate::metrics::Metrics;
 use crate::retry;
+use crate::route::{ConnectorKind, NoRoute};
 use crate::topology::{CurrentTopology, Topology};
 
 /// A message at the door.
@@ -51,9 +52,17 @@ pub struct Client<'a> {
 /// Why a message was not taken. Nothing of it was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// A recipient is not served, or not for this client.
+    /// A recipient is not served.
+    #[error("{recipient}: {reason}")]
+    NoRoute {
+        /// Which one.
+        recipient: String,
+        /// Why not.
+        reason: NoRoute,
+    },
+    /// A recipient is not served for this client.
     #[error("{recipient}: {response}")]
-    Recipient {
+    NotAllowed {
         /// Which one.
         recipient: String,
         /// What the client is told.
@@ -69,7 +78,8 @@ impl SubmitError {
     #[must_use]
     pub fn response(&self) -> Response {
         match self {
-            Self::Recipient { response, .. } => response.clone(),
+            Self::NoRoute { reason, .. } => reason.response(),
+            Self::NotAllowed { response, .. } => response.clone(),
             Self::Store(StoreError::Full(_)) => Response::new(452, (4, 3, 1), "insufficient system storage"),
             Self::Store(_) => {
                 Response::new(451, (4, 3, 0), "the message could not be stored; try again later")
@@ -98,8 +108,8 @@ impl Submitter {
     /// What the client is told.
     pub fn check_open(&self) -> Result<(), Response> {
         match self.store.health() {
-            StoreHealth::Ready => Ok(()),
-            StoreHealth::Full(_) => Err(Response::new(452, (4, 3, 1), "insufficient system storage")),
+            // A full store is asked all the same: only a message that it takes shows that there is room again.
+            StoreHealth::Ready | StoreHealth::Full(_) => Ok(()),
             StoreHealth::Poisoned(_) => {
                 Err(Response::new(451, (4, 3, 0), "the queue does not take mail now"))
             }
@@ -134,25 +144,32 @@ impl Submitter {
     /// # Errors
     /// Why it was not taken; nothing is stored then.
     pub async fn submit(&self, submission: Submission) -> Result<MessageId, SubmitError> {
+        self.take(submission, None).await
+    }
+
+    /// As [`Self::submit`], for a report that we made about the message with the envelope `about`. Who sent that
+    /// message chose where the report goes, so the report may go only where its sender was allowed to send.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn submit_report(
+        &self,
+        submission: Submission,
+        about: &Envelope,
+    ) -> Result<MessageId, SubmitError> {
+        self.take(submission, Some(about)).await
+    }
+
+    async fn take(&self, submission: Submission, about: Option<&Envelope>) -> Result<MessageId, SubmitError> {
         let topology = self.topology.get();
         let now = Timestamp::now();
         let size = submission.content.size();
         let plan = topology.routes.plan(submission.recipients, Some(size));
-        if let Some((recipient, no_route)) = plan.unroutable.first() {
-            let recipient = recipient.address.display();
-            return Err(SubmitError::Recipient { recipient, response: no_route.response() });
+        if let Some((recipient, reason)) = plan.unroutable.into_iter().next() {
+            return Err(SubmitError::NoRoute { recipient: recipient.address.display(), reason });
         }
-        if submission.origin == Origin::Accepted {
-            let envelope = &submission.envelope;
-            let user = envelope.submitter.as_deref();
-            let client = Client { connector: &envelope.receive_connector, address: envelope.client, user };
-            for (hop, recipients) in &plan.groups {
-                check_right(&topology, client, &envelope.reverse_path, hop).map_err(|response| {
-                    let recipient = recipients.first().map(|r| r.address.display()).unwrap_or_default();
-                    SubmitError::Recipient { recipient, response }
-                })?;
-            }
-        }
+        let responsible = about.unwrap_or(&submission.envelope);
+        check_rights(&topology, submission.origin, responsible, &plan.groups)?;
         let message = Arc::new(MessageInfo {
             id: submission.id,
             origin: submission.origin,
@@ -178,6 +195,33 @@ impl Submitter {
         }
         Ok(message.id)
     }
+}
+
+/// Whether a message may go to these next hops on behalf of whoever is behind `responsible`.
+///
+/// Send connectors are open to what we generate: they cost nothing, and reports have to leave by them, whoever may
+/// relay. Everything else asks for the right of the sender, or `MAIL FROM` would be a way to send a fax.
+fn check_rights(
+    topology: &Topology,
+    origin: Origin,
+    responsible: &Envelope,
+    groups: &[(NextHop, Vec<Recipient>)],
+) -> Result<(), SubmitError> {
+    let user = responsible.submitter.as_deref();
+    let client = Client { connector: &responsible.receive_connector, address: responsible.client, user };
+    let is_send = |hop: &NextHop| {
+        topology.rules(&hop.connector).is_some_and(|rules| rules.outgoing.kind == ConnectorKind::Send)
+    };
+    for (hop, recipients) in groups {
+        if origin == Origin::Generated && is_send(hop) {
+            continue;
+        }
+        check_right(topology, client, &responsible.reverse_path, hop).map_err(|response| {
+            let recipient = recipients.first().map(|r| r.address.display()).unwrap_or_default();
+            SubmitError::NotAllowed { recipient, response }
+        })?;
+    }
+    Ok(())
 }
 
 fn check_right(topology: &Topology, client: Client<'_>, sender: &str, hop: &NextHop) -> Result<(), Response> {

@@ -226,36 +226,3 @@ fn a_message_that_passed_too_many_servers_is_refused_as_a_loop() {
     );
     host.stop();
 }
-
-#[test]
-fn a_message_that_passed_this_very_host_too_often_is_refused_as_a_loop() {
-    let site = Site::with("", "max_local_hops = 2").foreign("pbx", "SMTP:pbx.example", "");
-    let host = site.start();
-    let mut client = host.client();
-    client.submit(JO, &["ann@pbx.example"], &travelled("gw.example", 2));
-    client.envelope(JO, &["ann@pbx.example"]).unwrap();
-    let reply = client.data(&travelled("gw.example", 3)).unwrap();
-    assert_eq!(
-        (reply.code, reply.enhanced.map(|e| e.to_string())),
-        (554, Some("5.4.6".to_owned())),
-        "{reply:?}"
-    );
-    host.stop();
-}
-
-#[test]
-fn a_connector_for_lmtp_speaks_lmtp_or_the_config_is_refused() {
-    let site = Site::with("", "protocol = \"lmtp\"").foreign("pbx", "SMTP:pbx.example", "");
-    let check = site.cli(&["check"]);
-    if check.code == 2 {
-        assert!(check.text().contains("protocol"), "{check:?}");
-        return;
-    }
-    let host = site.start();
-    let mut client = SmtpClient::greeted(host.smtp()).unwrap();
-    assert_eq!(client.command("LHLO client.example").code, 250);
-    client.envelope(JO, &["ann@pbx.example", "ben@pbx.example"]).unwrap();
-    let replies = [client.data(&messages::simple("lmtp")).unwrap(), client.reply()];
-    assert!(replies.iter().all(|reply| reply.code == 250), "one reply for each recipient: {replies:?}");
-    host.stop();
-}

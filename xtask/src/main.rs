@@ -1,6 +1,7 @@
 //! The project's own tools, one verb per file: `cargo xtask <verb>`.
 
 mod agents;
+mod bench;
 mod ci;
 mod command;
 mod fresh_clone;
@@ -26,6 +27,12 @@ Verbs:
           Build the agents in plugins/ and keep the small ones in plugins/prebuilt.
             --check  change nothing: build again and compare
             --force  build even where the sources have not changed
+  bench [options]
+          Measure Postern beside the limit of the machine or a peer, in the same run; prints a table.
+            --only a|b|c|d   only this part: the queue, agent calls, from SMTP to settled, the drop directory
+            --peer postfix   compare with a private Postfix (needs root, Postfix and a C compiler)
+            --json FILE      write the result to a file, too
+            --messages N, --rounds N, --quick, --folder FOLDER
   tidy    Check the rules that the compiler does not know: who may know whom, sizes, documentation, links, words.
   ci      Everything that must hold before a change lands. Looks at what is committed.
 
@@ -76,6 +83,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             let done = agents::run(&root, agents::AgentsArguments::parse(rest)?)?;
             println!("agents: {done}");
         }
+        "bench" => bench::run(&root, rest)?,
         "ci" => {
             no_options(rest)?;
             ci::run(&root)?;

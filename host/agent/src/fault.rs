@@ -103,9 +103,10 @@ impl Fault {
         Self { kind: FaultKind::Trap, phase, cause }
     }
 
-    /// Whether the agent is to blame, which counts towards poison.
+    /// Whether the agent is to blame, which counts towards poison. A deadline is mostly the far end's fault: an agent that
+    /// does not wait but computes without end runs into its CPU budget.
     pub(crate) fn is_the_agents(&self) -> bool {
-        self.kind != FaultKind::NoSlot
+        !matches!(self.kind, FaultKind::NoSlot | FaultKind::Deadline)
     }
 
     /// What the recipients without an outcome are deferred with.

@@ -11,12 +11,18 @@ use postern_model::{DeliveryReport, Outcome, Refusal};
 use support::{Bench, fault, hop, open, quick, request};
 
 fn trapped(name: &str, limits: Limits) -> DeliveryReport {
+    let report = cut_off(name, limits);
+    assert!(report.trapped, "{name}: {report:?}");
+    report
+}
+
+fn cut_off(name: &str, limits: Limits) -> DeliveryReport {
     let bench = Bench::new();
     let mut spec = bench.spec(&format!("hostile/{name}"));
     spec.limits = limits;
     let agent = bench.runtime.load(spec).unwrap();
     let (report, usable) = bench.deliver(&agent, 2);
-    assert!(report.trapped && report.broken && !usable, "{name}: {report:?}");
+    assert!(report.broken && !usable, "{name}: {report:?}");
     let text = fault(&report);
     assert!(text.starts_with("451 4.3.0 delivery agent, deliver: "), "{name}: {text}");
     assert_eq!(agent.stats().live, 0, "{name} left an instance behind");
@@ -43,7 +49,9 @@ fn an_endless_deliver_is_stopped_by_its_processor_time() {
 fn an_endless_deliver_is_stopped_by_its_deadline() {
     let limits =
         Limits { cpu: Duration::from_secs(60), deadline: Duration::from_millis(200), ..Limits::default() };
-    let report = trapped("loop-deliver", limits);
+    let report = cut_off("loop-deliver", limits);
+    // Waiting too long is mostly the far end's fault, so it does not count towards poison.
+    assert!(!report.trapped);
     assert!(fault(&report).contains("not done within the deadline of 200ms"), "{}", fault(&report));
 }
 
@@ -179,7 +187,7 @@ fn what_was_reported_before_a_trap_stands() {
 #[test]
 fn what_was_reported_before_an_overrun_stands() {
     for limits in [quick(), Limits { deadline: Duration::from_millis(100), ..Limits::default() }] {
-        let report = trapped("report-then-loop", limits);
+        let report = cut_off("report-then-loop", limits);
         assert_eq!(report.outcomes.len(), 1);
         assert_eq!(report.outcomes[0].outcome.word(), "delivered");
     }

@@ -49,6 +49,8 @@ pub struct DeliveryReport {
     pub trapped: bool,
     /// The connection cannot be used again.
     pub broken: bool,
+    /// The connection broke before anything of this item was handed over: it may be tried at once over another one.
+    pub not_begun: bool,
 }
 
 impl DeliveryReport {

@@ -9,6 +9,7 @@ mod fax_service;
 mod folder;
 mod gateway;
 mod host_process;
+mod interruption;
 mod mail_server;
 mod samples;
 mod screen;
@@ -30,13 +31,13 @@ use self::fax_service::FaxService;
 use self::folder::Folder;
 use self::gateway::Gateway;
 use self::host_process::HostProcess;
+use self::interruption::Interruption;
 use self::mail_server::MailServer;
 use self::samples::{SAMPLES, Sent};
 use self::screen::{Screen, Tone};
 use self::watch::Watch;
 use super::{CliError, CliResult, Common, NO, print_json};
 use crate::operate::Audit;
-use crate::server;
 
 /// Between one mail and the next, so that people can follow.
 const PAUSE: Duration = Duration::from_millis(1500);
@@ -77,10 +78,11 @@ async fn demonstrate(common: &Common, arguments: &DemoArguments) -> CliResult {
         Gateway::start(folder.drop_directory(), folder.received("pager"), tell).map_err(CliError::failed)?;
     introduce(&screen, &folder, &fax, &mail_server);
 
+    let mut interruption = Interruption::listen()?;
     let began = Timestamp::now();
     let host = tokio::select! {
         host = HostProcess::start(&folder) => host?,
-        signal = server::wait_for_signal() => return Err(interrupted(signal)),
+        () = interruption.wait() => return Err(Interruption::error()),
     };
     let mut play = Play {
         watch: Watch::new(folder.data(), began, happenings),
@@ -90,7 +92,11 @@ async fn demonstrate(common: &Common, arguments: &DemoArguments) -> CliResult {
         folder,
         host,
     };
-    let result = play.act(arguments.keep).await;
+    let result = play.act(arguments.keep, &mut interruption).await;
+    if result.is_err() {
+        // A host that has ended by itself is the better reason, and has its log to show.
+        play.host.check(&play.folder)?;
+    }
     let Play { watch, sent, missing, screen, folder, host } = play;
     let stopped = host.stop().await;
     let audit = result?;
@@ -103,13 +109,6 @@ async fn demonstrate(common: &Common, arguments: &DemoArguments) -> CliResult {
         screen.line(if good { Tone::Good } else { Tone::Bad }, &audit.summary());
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(NO) })
-}
-
-fn interrupted(signal: std::io::Result<()>) -> CliError {
-    match signal {
-        Ok(()) => CliError::failed("the demo was stopped before its end"),
-        Err(error) => CliError::failed(error),
-    }
 }
 
 /// A demo with its host running.
@@ -125,13 +124,13 @@ struct Play {
 
 impl Play {
     /// The whole play, then on until a signal if that is wanted; in the end the host recounts.
-    async fn act(&mut self, keep: bool) -> Result<Audit, CliError> {
+    async fn act(&mut self, keep: bool, interruption: &mut Interruption) -> Result<Audit, CliError> {
         tokio::select! {
             performed = self.perform() => performed?,
-            signal = server::wait_for_signal() => return Err(interrupted(signal)),
+            () = interruption.wait() => return Err(Interruption::error()),
         }
         if keep {
-            self.serve_on().await?;
+            self.serve_on(interruption).await?;
         }
         self.watch.audit().await
     }
@@ -180,7 +179,7 @@ impl Play {
     }
 
     /// Watches until a signal comes.
-    async fn serve_on(&mut self) -> Result<(), CliError> {
+    async fn serve_on(&mut self, interruption: &mut Interruption) -> Result<(), CliError> {
         let smtp = self.host.smtp()?;
         self.screen.line(Tone::Plain, "");
         let state =
@@ -195,11 +194,9 @@ impl Play {
             self.screen.line(Tone::Plain, &format!("  metrics   http://{admin}/metrics"));
         }
         self.screen.line(Tone::Plain, "");
-        let stop = server::wait_for_signal();
-        tokio::pin!(stop);
         loop {
             tokio::select! {
-                signal = &mut stop => return signal.map_err(CliError::failed),
+                () = interruption.wait() => return Ok(()),
                 watched = self.watch.look_for(LOOK, &self.screen) => watched?,
             }
             self.host.check(&self.folder)?;

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{CliError, CliResult, Common, print_json};
 use crate::config::{self, template};
+use crate::private;
 
 #[derive(Args)]
 pub struct InitArguments {
@@ -27,15 +28,15 @@ pub fn run(common: &Common, arguments: &InitArguments) -> CliResult {
     write_new(&config_file, &template::starter(&host))?;
     let (config, _) = config::load(&config_file).map_err(|report| CliError::failed(report.human()))?;
     let mut made = vec![config_file.clone()];
-    for folder in config
-        .foreign_connectors
-        .iter()
-        .map(|f| f.drop_directory.clone())
-        .chain([config.host.data_directory.clone(), directory.join("agents")])
+    for folder in
+        config.foreign_connectors.iter().map(|f| f.drop_directory.clone()).chain([directory.join("agents")])
     {
         std::fs::create_dir_all(&folder).map_err(|e| failed(&folder, &e))?;
         made.push(folder);
     }
+    let data = config.host.data_directory.clone();
+    private::make_directory(&data).map_err(|e| failed(&data, &e))?;
+    made.push(data);
     let unit = directory.join("postern.service");
     write_new(&unit, &template::service_unit())?;
     made.push(unit);

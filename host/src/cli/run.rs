@@ -33,11 +33,13 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
     let runtime = builder.enable_all().build().map_err(CliError::failed)?;
     let ready_file = arguments.ready_file.clone();
     runtime.block_on(async move {
+        // Before anything starts: a signal that comes early must stop the host in good order, too.
+        let mut signals = server::Signals::listen().map_err(CliError::failed)?;
         let host = server::start(config).await.map_err(CliError::failed)?;
         if let Some(path) = ready_file {
             host.write_ready_file(&path).map_err(CliError::failed)?;
         }
-        server::wait_for_signal().await.map_err(CliError::failed)?;
+        signals.stop_requested().await;
         tracing::info!("stopping: what is being delivered may finish");
         host.stop().await;
         Ok(ExitCode::SUCCESS)

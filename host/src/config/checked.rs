@@ -55,7 +55,11 @@ impl Config {
     }
 
     /// Reads every table, noting what is wrong; `None` when something that has no default is missing.
-    pub(super) fn read(document: &Document<'_>, path: PathBuf, environment: Environment<'_>) -> Option<Self> {
+    pub(super) fn read(
+        document: &Document<'_>,
+        path: PathBuf,
+        environment: Option<Environment<'_>>,
+    ) -> Option<Self> {
         let root = document.root();
         let secrets = Secrets::read(&root, environment);
         let host = HostConfig::read(&root);

@@ -57,6 +57,19 @@ pub const MAX_FILE_SIZE: u64 = 8 << 20;
 /// # Errors
 /// With every fault there is, and the warnings beside them.
 pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
+    load_with(path, Some(&|name| std::env::var(name).ok()))
+}
+
+/// As [`load`], but leaves the secrets where they are: for looking at queues and routes, which somebody may do who has
+/// not been given the service's secrets.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_viewing(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
+    load_with(path, None)
+}
+
+fn load_with(path: &Path, environment: Option<Environment<'_>>) -> Result<(Config, Vec<Warning>), Report> {
     let unreadable = |message: &str, hint: Option<&str>| {
         Report::new(vec![Finding::about_file(path.to_owned(), message, hint)], Vec::new())
     };
@@ -81,7 +94,7 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
         unreadable(&format!("line {line} is not UTF-8"), Some("save the file as UTF-8"))
     })?;
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    check_text(&text, path, &absolute, &|name| std::env::var(name).ok())
+    check(&text, path, &absolute, environment)
 }
 
 /// Checks the text of a configuration file. `shown` is the file's name in findings, `absolute` its full path, from
@@ -94,6 +107,15 @@ pub fn check_text(
     shown: &Path,
     absolute: &Path,
     environment: Environment<'_>,
+) -> Result<(Config, Vec<Warning>), Report> {
+    check(text, shown, absolute, Some(environment))
+}
+
+fn check(
+    text: &str,
+    shown: &Path,
+    absolute: &Path,
+    environment: Option<Environment<'_>>,
 ) -> Result<(Config, Vec<Warning>), Report> {
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -137,6 +159,6 @@ pub fn known_keys() -> BTreeSet<String> {
         [[rewrites]]";
     let (root, _) = DeTable::parse_recoverable(ONE_OF_EACH);
     let document = Document::new(Path::new(""), Path::new(""), ONE_OF_EACH, root.get_ref());
-    let _ = Config::read(&document, std::path::PathBuf::new(), &|_| None);
+    let _ = Config::read(&document, std::path::PathBuf::new(), None);
     document.asked()
 }

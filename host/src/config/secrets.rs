@@ -59,24 +59,26 @@ impl Secrets {
     }
 
     /// Reads `[secrets]` and fetches what it names. A secret that cannot be fetched is a fault; it stays known by
-    /// name, so that its users are not blamed as well.
-    pub(super) fn read(root: &Section<'_>, environment: Environment<'_>) -> Self {
+    /// name, so that its users are not blamed as well. Without an environment nothing is fetched.
+    pub(super) fn read(root: &Section<'_>, environment: Option<Environment<'_>>) -> Self {
         let mut secrets = BTreeMap::new();
         for (name, section) in root.named("secrets") {
             check_name(&section, name);
             let sources = ["file", "env", "credential"].map(|key| section.optional(key, line));
             let given = section.entries().len();
             section.finish();
-            let fetched = match sources {
+            let fetched = match (sources, environment) {
                 _ if given != 1 => Err(Wrong::hinted(
                     format!("a secret needs exactly one source, found {given}"),
                     format!(
                         "write {name} = {{ file = \"...\" }}, {{ env = \"...\" }} or {{ credential = \"...\" }}"
                     ),
                 )),
-                [Some(file), _, _] => from_file(&section.document().resolve(&file)),
-                [_, Some(variable), _] => from_environment(&variable, environment),
-                [_, _, Some(credential)] => from_credential(&credential, environment),
+                // Only looked at: nobody will need the value.
+                (_, None) => Ok(Secret::new("")),
+                ([Some(file), _, _], _) => from_file(&section.document().resolve(&file)),
+                ([_, Some(variable), _], Some(environment)) => from_environment(&variable, environment),
+                ([_, _, Some(credential)], Some(environment)) => from_credential(&credential, environment),
                 // The one key that is there was at fault and has been reported.
                 _ => Ok(Secret::new("")),
             };

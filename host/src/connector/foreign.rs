@@ -1,8 +1,13 @@
 //! ForeignConnector: writes items as files to a drop directory that a gateway empties.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
@@ -22,11 +27,15 @@ use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::receipts::TAKEN_BY;
 
+use files::Files;
+
 /// Whether an item is in the queue.
 pub type IsQueued = Arc<dyn Fn(ItemId) -> bool + Send + Sync>;
 
 /// Temp files and markers that are younger are left alone.
-const LEFTOVER_AGE: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
+/// How often they are looked for while the directory is open.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How often somebody is told that files lie about.
 const UNCLAIMED_REPEAT: SignedDuration = SignedDuration::from_hours(1);
 
@@ -46,47 +55,34 @@ struct Shared {
     receipts: ReceiptSender,
     metrics: Arc<Metrics>,
     is_queued: IsQueued,
-    /// The directory and its watcher while they are open; they are opened again after a fault.
+    /// The directory and its watcher while they are open; they are opened again after a fault. Held while the file
+    /// system is asked: only the threads that write may lock it.
     open: Mutex<Option<Open>>,
+    /// Whether the directory can be used, as last seen; never held for longer than a look.
+    state: Mutex<ConnectorState>,
+    /// Never held for longer than a look either.
     files: Mutex<Files>,
+    /// A refresh waits or is under way.
+    refreshing: AtomicBool,
 }
 
-/// What is known of published files, by their names.
-#[derive(Default)]
-struct Files {
-    /// On the queue's record, since when, and not yet taken.
-    outstanding: BTreeMap<String, Timestamp>,
-    /// Taken before the queue's record was durable: a fast gateway.
-    taken_early: BTreeSet<String>,
-    /// When somebody was last told that files lie about.
-    warned_at: Option<Timestamp>,
-}
-
-impl Files {
-    /// The gateway took it.
-    fn taken(&mut self, name: &str) {
-        if self.outstanding.remove(name).is_none() {
-            self.taken_early.insert(name.to_owned());
-        }
-    }
-
-    /// Its hand-over is on record.
-    fn recorded(&mut self, name: &str, at: Timestamp) {
-        if !self.taken_early.remove(name) {
-            self.outstanding.insert(name.to_owned(), at);
-        }
-    }
-}
-
+/// The open directory.
 struct Open {
     directory: DropDirectory,
     _watcher: Watcher,
+    /// Tells it from the one that was open before.
+    number: u64,
+    swept: Instant,
 }
 
-/// One file to be published, by a thread that may block for as long as the file system likes.
-struct Job {
-    request: DeliveryRequest,
-    answer: oneshot::Sender<Result<Published, DropError>>,
+/// Work for the threads that may block for as long as the file system likes.
+enum Job {
+    /// A file is to be published.
+    Publish { request: DeliveryRequest, answer: oneshot::Sender<Result<Published, DropError>> },
+    /// The hand-over of these files is durable: nothing will ask for them again.
+    Confirm(Vec<FileName>),
+    /// The directory is to be opened if it is not, and leftovers to be removed now and then.
+    Refresh,
 }
 
 impl ForeignConnector {
@@ -109,7 +105,9 @@ impl ForeignConnector {
             metrics,
             is_queued,
             open: Mutex::default(),
+            state: Mutex::new(ConnectorState::Disabled("the drop directory was not opened yet".to_owned())),
             files: Mutex::default(),
+            refreshing: AtomicBool::new(false),
         });
         let (jobs, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
@@ -117,7 +115,7 @@ impl ForeignConnector {
             let (shared, queue) = (shared.clone(), queue.clone());
             // Threads of their own: a hanging network mount must not use up the runtime's blocking threads.
             let spawned =
-                thread::Builder::new().name("drop-write".to_owned()).spawn(move || shared.write_jobs(&queue));
+                thread::Builder::new().name("drop-write".to_owned()).spawn(move || shared.work(&queue));
             if let Err(error) = spawned {
                 tracing::error!(connector = %config.common.name, %error, "no thread for the drop directory");
             }
@@ -145,21 +143,39 @@ pub fn settings(config: &ForeignConfig) -> DropSettings {
 }
 
 impl Shared {
-    fn write_jobs(self: &Arc<Self>, queue: &Mutex<mpsc::Receiver<Job>>) {
+    fn work(self: &Arc<Self>, queue: &Mutex<mpsc::Receiver<Job>>) {
         loop {
-            let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { request, answer }) = job else { return };
-            let result = self.publish(&request);
-            if result.as_ref().is_err_and(needs_reopening) {
-                self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let job = lock(queue).recv();
+            match job {
+                Err(_) => return,
+                Ok(Job::Publish { request, answer }) => {
+                    let result = self.publish(&request);
+                    if let Err(error) = &result
+                        && needs_reopening(error)
+                    {
+                        lock(&self.open).take();
+                        self.set_state(ConnectorState::Disabled(error.to_string()));
+                    }
+                    // Nobody waits any more: the item was given back, and publishing it again will find this file.
+                    let _ = answer.send(result);
+                }
+                Ok(Job::Confirm(names)) => {
+                    // While the directory cannot be opened the markers stay. They do no harm, and a sweep removes
+                    // them when their items have left the queue.
+                    if let Ok((directory, _)) = self.directory() {
+                        directory.confirm(&names);
+                    }
+                }
+                Ok(Job::Refresh) => {
+                    self.look_after_directory();
+                    self.refreshing.store(false, Ordering::Release);
+                }
             }
-            // Nobody waits any more: the item was given back, and publishing it again will find this file.
-            let _ = answer.send(result);
         }
     }
 
     fn publish(self: &Arc<Self>, request: &DeliveryRequest) -> Result<Published, DropError> {
-        let directory = self.directory()?;
+        let (directory, number) = self.directory()?;
         let recipients: Vec<String> = request.recipients().map(|r| r.address.display()).collect();
         let header = self.trace(request, &recipients);
         let size = header.len() as u64 + request.content.size();
@@ -167,29 +183,74 @@ impl Shared {
             out.write_all(&header)?;
             std::io::copy(&mut request.content.reader()?, out).map(|_| ())
         };
-        directory.publish(&file_name(request), write, size)
+        let published = directory.publish(&file_name(request), write, size)?;
+        // Not before it is there: a watcher that starts takes a known file that it does not find for taken.
+        lock(&self.files).published(published.name.as_str(), Timestamp::now());
+        let mut open = lock(&self.open);
+        if open.as_ref().is_some_and(|open| open.number != number) {
+            // Another thread opened the directory anew meanwhile, and its watcher may not know this file: once more.
+            open.take();
+        }
+        Ok(published)
     }
 
-    /// The open directory; opens it, with its watcher, when it is not.
-    fn directory(self: &Arc<Self>) -> Result<DropDirectory, DropError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = &*open {
-            return Ok(open.directory.clone());
+    /// The open directory with its number; opens it, with its watcher, when it is not.
+    fn directory(self: &Arc<Self>) -> Result<(DropDirectory, u64), DropError> {
+        let mut open = lock(&self.open);
+        if open.is_none() {
+            let opened = self.open();
+            self.set_state(match &opened {
+                Ok(_) => ConnectorState::Ready,
+                Err(error) => ConnectorState::Disabled(error.to_string()),
+            });
+            *open = Some(opened?);
         }
+        let open = open.as_ref().expect("it was opened above");
+        Ok((open.directory.clone(), open.number))
+    }
+
+    fn open(self: &Arc<Self>) -> Result<Open, DropError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let directory = DropDirectory::open(self.settings.clone())?;
-        // What a crash left behind is only needed while its item is in the queue: it prevents a double.
-        let needed = |name: &FileName| item_of(name).is_some_and(|item| (self.is_queued)(item));
+        self.sweep(&directory)?;
+        let known: Vec<Known> =
+            lock(&self.files).present().map(|name| Known { name: name.to_owned(), id: None }).collect();
+        let shared = self.clone();
+        let watcher = Watcher::start(&directory, known, move |event| shared.noticed(event))?;
+        tracing::info!(connector = %self.name, directory = %directory.path().display(), "drop directory open");
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Open { directory, _watcher: watcher, number, swept: Instant::now() })
+    }
+
+    /// Removes what a crash or a lost confirmation left behind. It is only needed while its item is in the queue, where
+    /// it prevents a double.
+    fn sweep(&self, directory: &DropDirectory) -> Result<(), DropError> {
+        let needed = |name: &FileName| item_of(name.as_str()).is_some_and(|item| (self.is_queued)(item));
         let swept = directory.sweep(LEFTOVER_AGE, needed)?;
         if swept > 0 {
-            tracing::info!(connector = %self.name, files = swept, "leftovers of an earlier run removed");
+            tracing::info!(connector = %self.name, files = swept, "leftovers in the temp folder removed");
         }
-        let names: Vec<Known> =
-            self.files().outstanding.keys().map(|name| Known { name: name.clone(), id: None }).collect();
-        let shared = self.clone();
-        let watcher = Watcher::start(&directory, names, move |event| shared.noticed(event))?;
-        *open = Some(Open { directory: directory.clone(), _watcher: watcher });
-        tracing::info!(connector = %self.name, directory = %directory.path().display(), "drop directory open");
-        Ok(directory)
+        Ok(())
+    }
+
+    fn look_after_directory(self: &Arc<Self>) {
+        // An error stands in the state; the next refresh or delivery tries again.
+        let Ok((directory, number)) = self.directory() else { return };
+        let is_due = |open: &&mut Open| open.number == number && open.swept.elapsed() >= SWEEP_INTERVAL;
+        match lock(&self.open).as_mut().filter(is_due) {
+            None => return,
+            Some(open) => open.swept = Instant::now(),
+        }
+        let is_queued = |name: &str| item_of(name).is_some_and(|item| (self.is_queued)(item));
+        let age = SignedDuration::try_from(LEFTOVER_AGE).expect("an hour is in range");
+        lock(&self.files).prune(Timestamp::now(), age, is_queued);
+        if let Err(error) = self.sweep(&directory) {
+            tracing::warn!(connector = %self.name, %error, "leftovers in the temp folder could not be removed");
+        }
+    }
+
+    fn set_state(&self, state: ConnectorState) {
+        *lock(&self.state) = state;
     }
 
     fn trace(&self, request: &DeliveryRequest, recipients: &[String]) -> Vec<u8> {
@@ -215,29 +276,20 @@ impl Shared {
     /// Says that files lie about for too long, at most once in [`UNCLAIMED_REPEAT`].
     fn warn_of_unclaimed(&self, now: Timestamp) {
         let Some(limit) = self.unclaimed_warn_after else { return };
-        let mut files = self.files();
-        let old = files.outstanding.values().filter(|at| at.duration_until(now) >= limit).count();
-        let oldest = files.outstanding.values().min().map(ToString::to_string).unwrap_or_default();
-        let said = files.warned_at.is_some_and(|at| at.duration_until(now) < UNCLAIMED_REPEAT);
-        if old > 0 && !said {
-            files.warned_at = Some(now);
+        if let Some((files, oldest)) = lock(&self.files).unclaimed(now, limit, UNCLAIMED_REPEAT) {
             let directory = self.settings.path.display();
             tracing::warn!(
-                connector = %self.name, files = old, oldest, %directory,
+                connector = %self.name, files, %oldest, %directory,
                 "drop files lie unclaimed for longer than unclaimed_warn_after: see whether the gateway works"
             );
         }
-    }
-
-    fn files(&self) -> std::sync::MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the gateway was seen to do.
     fn noticed(&self, event: PickupEvent) {
         match event {
             PickupEvent::Taken { name, at, seen_by } => {
-                self.files().taken(&name);
+                lock(&self.files).taken(&name, at);
                 let word = match seen_by {
                     SeenBy::Event => "event",
                     SeenBy::Scan => "scan",
@@ -261,9 +313,11 @@ impl Shared {
             ),
             PickupEvent::DirectoryGone { reason, .. } => {
                 tracing::error!(connector = %self.name, %reason, "the drop directory is gone; its mail waits");
+                self.set_state(ConnectorState::Disabled(format!("the drop directory is gone: {reason}")));
             }
             PickupEvent::DirectoryBack { replaced, .. } => {
                 tracing::warn!(connector = %self.name, replaced, "the drop directory is back");
+                self.set_state(ConnectorState::Ready);
             }
             PickupEvent::PollingOnly { reason, .. } => {
                 tracing::warn!(connector = %self.name, reason, "pickups are noticed by polling only");
@@ -305,9 +359,14 @@ fn file_name(request: &DeliveryRequest) -> FileName {
 }
 
 /// The item that a file belongs to.
-fn item_of(name: &FileName) -> Option<ItemId> {
+fn item_of(name: &str) -> Option<ItemId> {
     let suffix = format!(".{}", Profile::default().extension());
-    name.as_str().strip_suffix(&suffix)?.parse().ok()
+    name.strip_suffix(&suffix)?.parse().ok()
+}
+
+/// The lock, also after a panic elsewhere: what it guards is changed in single steps and stays consistent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the fault is one of the directory, so that it must be opened anew.
@@ -350,29 +409,25 @@ impl Connector for ForeignConnector {
     }
 
     fn state(&self) -> ConnectorState {
-        match self.shared.directory() {
-            Ok(_) => ConnectorState::Ready,
-            Err(error) => ConnectorState::Disabled(error.to_string()),
-        }
+        lock(&self.shared.state).clone()
     }
 
     fn watch(&self, receipts: &[(String, Timestamp)]) {
-        let names: Vec<FileName> =
-            receipts.iter().filter_map(|(id, _)| FileName::new(id.clone()).ok()).collect();
-        let mut files = self.shared.files();
+        let mut files = lock(&self.shared.files);
         receipts.iter().for_each(|(name, at)| files.recorded(name, *at));
         drop(files);
-        let open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = &*open {
-            // The hand-over is durable: nothing will ask for these files again.
-            open.directory.confirm(&names);
-        }
+        let names: Vec<FileName> =
+            receipts.iter().filter_map(|(id, _)| FileName::new(id.clone()).ok()).collect();
+        // Without a thread the directory is never written either.
+        let _ = self.jobs.send(Job::Confirm(names));
     }
 
     fn refresh(&self) {
-        // An error stands in `state`; the next refresh or delivery tries again.
-        let _ = self.shared.directory();
         self.shared.warn_of_unclaimed(Timestamp::now());
+        // One at a time: on a mount that hangs, they must not pile up.
+        if !self.shared.refreshing.swap(true, Ordering::AcqRel) {
+            let _ = self.jobs.send(Job::Refresh);
+        }
     }
 }
 
@@ -399,7 +454,7 @@ impl Connection for DropLine {
                     "service-unavailable",
                 ))
             };
-            if self.jobs.send(Job { request: request.clone(), answer }).is_err() {
+            if self.jobs.send(Job::Publish { request: request.clone(), answer }).is_err() {
                 return gone();
             }
             let Ok(result) = published.await else { return gone() };

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return};
-use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoredReceipt};
-use tokio::sync::{Notify, mpsc};
+use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError, StoredReceipt};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::metrics::Metrics;
+use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
 use crate::topology::{CurrentTopology, Topology};
 
@@ -19,7 +20,9 @@ use crate::topology::{CurrentTopology, Topology};
 const MAX_DSN_HEADERS: usize = 64 * 1024;
 /// How long an item that cannot be read is left alone before the next look.
 const UNREADABLE_PAUSE: SignedDuration = SignedDuration::from_mins(5);
-/// Pause after a write that the store refused, so that a full disk does not make a tight loop.
+/// Items that are left alone at the same time; a queue with yet another one waits as a whole.
+const MAX_UNREADABLE: usize = 1_000;
+/// Pause after writes that the store refused, so that their items, which are due again, do not make a tight loop.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Receipts on their way from a connection to where they are settled.
@@ -38,6 +41,17 @@ pub struct Settler {
     receipts: ReceiptSender,
     /// Told which receipts to look out for once they are durable.
     watchers: Watchers,
+    /// Places for items that cannot be read.
+    unreadable: Arc<Semaphore>,
+}
+
+/// The connection that an attempt went over; the default when none could be opened.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Over<'a> {
+    /// What the far end calls itself.
+    pub label: &'a str,
+    /// How often its queue had failed in a row when it was opened.
+    pub failures: u32,
 }
 
 impl Settler {
@@ -51,7 +65,8 @@ impl Settler {
         receipts: ReceiptSender,
         watchers: Watchers,
     ) -> Self {
-        Self { store, topology, metrics, outbox, receipts, watchers }
+        let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
+        Self { store, topology, metrics, outbox, receipts, watchers, unreadable }
     }
 
     /// The store.
@@ -75,23 +90,10 @@ impl Settler {
     /// Reads a leased item for delivery. `None` when there is nothing to deliver: it expired, is gone, or cannot be read.
     pub(super) async fn prepare(
         &self,
-        mut lease: Lease,
+        lease: Lease,
         in_flight: &mut InFlight,
     ) -> Option<(Lease, DeliveryRequest)> {
-        let loaded = match lease.load(&*self.store).await {
-            Ok(Some(loaded)) => loaded,
-            Ok(None) => {
-                tracing::error!(item = %lease.item(), "an item in the index is not in the store");
-                return None;
-            }
-            Err(error) => {
-                tracing::error!(item = %lease.item(), %error, "an item cannot be read; its queue waits");
-                let until = Timestamp::now().checked_add(UNREADABLE_PAUSE).unwrap_or(Timestamp::MAX);
-                let hop = lease.next_hop().clone();
-                self.store.index().set_retry(&hop, until, &error.to_string());
-                return None;
-            }
-        };
+        let (lease, loaded) = self.load(lease).await?;
         if let Some(settlement) = self.by_time(&loaded).await {
             let commit = self.hand_in(lease, &loaded.item, settlement);
             in_flight.push(commit).await;
@@ -104,23 +106,60 @@ impl Settler {
         ))
     }
 
-    /// Settles an attempt and hands the write in.
+    /// Reads a leased item. One that cannot be read is left alone for a while, and its neighbours go on.
+    async fn load(&self, mut lease: Lease) -> Option<(Lease, Loaded)> {
+        let why = match lease.load(&*self.store).await {
+            Ok(Some(loaded)) => return Some((lease, loaded)),
+            Ok(None) => "it is in the index and not in the store".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(item = %lease.item(), why, pause = ?UNREADABLE_PAUSE, "an item cannot be read; it is left alone");
+        self.leave_alone(lease, &why);
+        None
+    }
+
+    /// Keeps a lease for a while, so that nobody is given the item.
+    fn leave_alone(&self, lease: Lease, why: &str) {
+        if let Ok(place) = self.unreadable.clone().try_acquire_owned() {
+            tokio::spawn(async move {
+                tokio::time::sleep(UNREADABLE_PAUSE.unsigned_abs()).await;
+                // The item first: a place that is free is never one too many.
+                drop((lease, place));
+            });
+            return;
+        }
+        let until = retry::after(Timestamp::now(), UNREADABLE_PAUSE);
+        self.store.index().set_retry(lease.next_hop(), until, why);
+    }
+
+    /// How many more items may be found unreadable before whole queues wait.
+    pub(super) fn room_for_unreadable(&self) -> usize {
+        self.unreadable.available_permits()
+    }
+
+    /// Settles an attempt and hands the write in. Says whether it showed that the queue works.
     pub(super) async fn settle_attempt(
         &self,
         lease: Lease,
         request: &DeliveryRequest,
         mut report: DeliveryReport,
-        label: &str,
+        over: Over<'_>,
         in_flight: &mut InFlight,
-    ) {
+    ) -> bool {
         let receipts = std::mem::take(&mut report.receipts);
         let topology = self.topology();
         let policy = topology.policy_for(lease.next_hop());
         let quoted = Quoted::for_report(&topology, request, &report).await;
         let failures = self.store.index().failures(lease.next_hop());
         let context = quoted.context(&request.message, &policy);
-        let settlement =
-            settle::settle(context, &request.item, &report, label, failures, &mut fastrand::Rng::new());
+        let mut settlement =
+            settle::settle(context, &request.item, &report, over.label, failures, &mut fastrand::Rng::new());
+        let healthy = settlement.queue == QueueEffect::Healthy && failures == over.failures;
+        // A connection that is older than the last refusal does not take it back: a far end that allows one connection
+        // would refuse the second again at once. And without failures there is nothing to forget.
+        if settlement.queue == QueueEffect::Healthy && (!healthy || failures == 0) {
+            settlement.queue = QueueEffect::None;
+        }
         self.log(request, &report, &settlement);
         let commit = self.hand_in(lease, &request.item, settlement);
         in_flight.push(commit).await;
@@ -128,17 +167,24 @@ impl Settler {
             // The receiver lives as long as the host; when it is gone the far end will be asked again.
             let _ = self.receipts.send((request.item.next_hop.connector.to_string(), receipts));
         }
+        healthy
     }
 
     /// Settles an item for which time alone decides something.
-    pub async fn settle_overdue(&self, mut lease: Lease) {
+    pub async fn settle_overdue(&self, lease: Lease) {
         let item = lease.item();
-        let Ok(Some(loaded)) = lease.load(&*self.store).await else { return };
-        if let Some(settlement) = self.by_time(&loaded).await
-            && let Err(error) = self.hand_in(lease, &loaded.item, settlement).await
+        if let Some(settled) = self.overdue(lease).await
+            && let Err(error) = settled.await
         {
             tracing::error!(%item, %error, "an overdue item was not settled");
         }
+    }
+
+    /// Hands in what time alone makes of an item; `None` when that is nothing, or it cannot be read.
+    pub(super) async fn overdue(&self, lease: Lease) -> Option<Settled> {
+        let (lease, loaded) = self.load(lease).await?;
+        let settlement = self.by_time(&loaded).await?;
+        Some(self.hand_in(lease, &loaded.item, settlement))
     }
 
     async fn by_time(&self, loaded: &Loaded) -> Option<Settlement> {
@@ -175,7 +221,8 @@ impl Settler {
         }
         let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
         let receipts: Vec<_> = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
-        let watch = (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
+        let watch =
+            (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
         let commit = lease.settle(&*self.store, settlement.write);
         Settled { commit, dsns, watch }
     }
@@ -201,8 +248,12 @@ impl Settler {
         });
         let next = settlement.next_attempt.map(|t| t.to_string()).unwrap_or_default();
         match reason {
-            None => tracing::info!(recipients = total, "delivered"),
-            Some(reason) => tracing::warn!(recipients = total, result = what, reason, next, "not delivered"),
+            // Tracking has every delivery; the log is for what wants a look.
+            None => tracing::debug!(recipients = total, "delivered"),
+            Some(reason) if report.trapped => {
+                tracing::warn!(recipients = total, result = what, reason, next, "not delivered");
+            }
+            Some(reason) => tracing::info!(recipients = total, result = what, reason, next, "not delivered"),
         }
     }
 
@@ -232,7 +283,7 @@ struct Watch {
 }
 
 impl IntoFuture for Settled {
-    type Output = Result<SettleDone, postern_store::StoreError>;
+    type Output = Result<SettleDone, StoreError>;
     type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -249,7 +300,7 @@ impl IntoFuture for Settled {
     }
 }
 
-/// Settlements of one line that are not yet durable; at most a window of them.
+/// Settlements that are not yet durable; at most a window of them.
 pub struct InFlight {
     window: usize,
     waiting: VecDeque<Settled>,
@@ -263,27 +314,30 @@ impl InFlight {
     }
 
     /// Adds one; waits for the oldest when the window is full.
-    async fn push(&mut self, settled: Settled) {
+    pub async fn push(&mut self, settled: Settled) {
         self.waiting.push_back(settled);
         if self.waiting.len() >= self.window {
             // Half the window at once: the rest of it was committed in the same group.
-            for _ in 0..self.window.div_ceil(2) {
-                self.wait_for_oldest().await;
-            }
+            self.wait_for(self.window.div_ceil(2)).await;
         }
     }
 
     /// Waits for all.
     pub async fn drain(&mut self) {
-        while !self.waiting.is_empty() {
-            self.wait_for_oldest().await;
-        }
+        self.wait_for(self.waiting.len()).await;
     }
 
-    async fn wait_for_oldest(&mut self) {
-        let Some(settled) = self.waiting.pop_front() else { return };
-        if let Err(error) = settled.await {
+    /// Waits for so many of the oldest; at most one pause for all that were refused.
+    async fn wait_for(&mut self, count: usize) {
+        let mut pause = false;
+        for _ in 0..count {
+            let Some(settled) = self.waiting.pop_front() else { break };
+            let Err(error) = settled.await else { continue };
             tracing::error!(%error, "a settlement was not stored; its item is tried again");
+            // A store that has stopped gives no leases: nothing would go round.
+            pause |= !matches!(error, StoreError::Poisoned(_) | StoreError::Closed);
+        }
+        if pause {
             tokio::time::sleep(REFUSED_PAUSE).await;
         }
     }
@@ -299,7 +353,13 @@ impl Quoted {
     /// For a report: nothing is read when it leads to no DSN, which is the ordinary case.
     async fn for_report(topology: &Topology, request: &DeliveryRequest, report: &DeliveryReport) -> Self {
         let asked = request.recipients().any(|r| r.notify.is_some_and(|n| n.success));
-        let good = |o: &Outcome| matches!(o, Outcome::Delivered(_) | Outcome::Accepted(_));
+        // A relay is reported without being asked for only where `relay_dsn` says so.
+        let relay_dsn = topology.policy_for(&request.item.next_hop).relay_dsn;
+        let good = |o: &Outcome| match o {
+            Outcome::Delivered(_) | Outcome::Accepted(_) | Outcome::Expanded(_) => true,
+            Outcome::Relayed(_) => !relay_dsn,
+            Outcome::Deferred(_) | Outcome::Failed { .. } => false,
+        };
         let silent = !asked
             && report.fault.is_none()
             && report.refusal.is_none()

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use postern_model::{EventKind, Fate, Item, ItemState, MessageId, RecipientState, TrackingEvent};
-use postern_store::Counters;
+use postern_store::{Counters, StoredReceipt};
 use serde::{Deserialize, Serialize};
 
 use super::{OperateError, Operations};
@@ -15,6 +16,10 @@ use crate::tracking::{Archive, DayFile, fate_of};
 const TRIES: usize = 5;
 /// Messages and receipts read at once.
 const BATCH: usize = 500;
+
+/// Looks at whether a pickup was recorded meanwhile, and the pause between two of them.
+const PICKUP_ROUNDS: usize = 50;
+const PICKUP_PAUSE: Duration = Duration::from_millis(100);
 
 /// A foreign connector's folder.
 #[derive(Clone, Debug)]
@@ -75,7 +80,8 @@ impl Audit {
     }
 }
 
-/// Recounts. On a busy host the picture is taken again until the counters stood still meanwhile.
+/// Recounts. On a busy host the picture is taken again until the counters stood still meanwhile; when they never do,
+/// the counters are left out, and what looks wrong with a message is looked at once more by itself.
 pub async fn run(operations: &Operations) -> Result<Audit, OperateError> {
     let store = operations.store();
     let mut tries = 0;
@@ -83,26 +89,41 @@ pub async fn run(operations: &Operations) -> Result<Audit, OperateError> {
         tries += 1;
         store.flush().await?;
         let before = store.counters().await?;
-        let mut book = Book::default();
-        for event in operations.unmoved_events().await? {
-            book.event(&event);
-        }
-        let folder = operations.tracking.clone();
-        let book = tokio::task::spawn_blocking(move || book.read_files(&folder))
-            .await
-            .map_err(|e| OperateError::Failed(e.to_string()))??;
+        let book = book(operations).await?;
         let live = live(operations).await?;
         let after = store.counters().await?;
-        if before == after || tries >= TRIES {
-            let mut faults = Vec::new();
-            if before != after {
-                faults.push("mail went through all the time: these figures are not of one moment".to_owned());
-            }
-            faults.extend(store.check_bodies().await?);
-            faults.extend(receipts(operations, &live).await?);
-            return Ok(balance(&after, &book, &live, faults));
+        let still = before == after;
+        if !still && tries < TRIES {
+            continue;
         }
+        let mut faults = store.check_bodies().await?;
+        faults.extend(receipts(operations, &live).await?);
+        let mut suspects = suspects(&book, &live);
+        if !still && !suspects.is_empty() {
+            suspects = second_look(operations, suspects).await?;
+        }
+        faults.extend(suspects.into_iter().map(|s| s.fault));
+        return Ok(balance(&after, &book, &live, faults, still));
     }
+}
+
+/// All events as a book: those still in the queue's table first, so that none is missed while it is moved.
+async fn book(operations: &Operations) -> Result<Book, OperateError> {
+    let mut book = Book::default();
+    for event in operations.unmoved_events().await? {
+        book.event(&event);
+    }
+    let folder = operations.tracking.clone();
+    let read = tokio::task::spawn_blocking(move || book.read_files(&folder));
+    read.await.map_err(|e| OperateError::Failed(e.to_string()))?
+}
+
+/// Looks again at messages that seemed wrong while mail went through: what is settled meanwhile was not wrong.
+async fn second_look(operations: &Operations, first: Vec<Suspect>) -> Result<Vec<Suspect>, OperateError> {
+    operations.store().flush().await?;
+    let (book, live) = (book(operations).await?, live(operations).await?);
+    let again = suspects(&book, &live);
+    Ok(first.into_iter().filter(|s| again.contains(s)).collect())
 }
 
 /// What the events say: who arrived and who was decided.
@@ -171,7 +192,7 @@ impl Book {
             if archive.covers(day) {
                 continue;
             }
-            let file = DayFile::open_read_only(&path).map_err(failed)?;
+            let Some(file) = DayFile::open_read_only(&path).map_err(failed)? else { continue };
             self.read_file(&file).map_err(|e| failed(file.fault(e)))?;
         }
         Ok(self)
@@ -256,6 +277,7 @@ async fn live(operations: &Operations) -> Result<Live, OperateError> {
 async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, OperateError> {
     let mut faults = Vec::new();
     let mut known: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut missing = Vec::new();
     let topology = operations.settler.topology();
     for outgoing in topology.config.outgoing() {
         let connector = outgoing.name.to_string();
@@ -269,14 +291,8 @@ async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, O
             for receipt in batch {
                 if let Some(folder) = folder
                     && !is_there(folder, &receipt.id)
-                    && still_known(operations, &connector, &receipt.id).await?
                 {
-                    faults.push(format!(
-                        "drop file {} of message {} is gone from {}, and nobody has recorded that a gateway took it",
-                        receipt.id,
-                        receipt.item.message,
-                        folder.directory.display()
-                    ));
+                    missing.push((folder, receipt.clone()));
                 }
                 known.insert((connector.clone(), receipt.id));
             }
@@ -285,8 +301,12 @@ async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, O
             }
         }
     }
+    faults.extend(unrecorded_pickups(operations, missing).await?);
     for ((connector, id), item) in &live.awaited {
-        if topology.rules(connector).is_some() && !known.contains(&(connector.clone(), id.clone())) {
+        if topology.rules(connector).is_some()
+            && !known.contains(&(connector.clone(), id.clone()))
+            && still_waits(operations, item, id).await?
+        {
             faults.push(format!(
                 "item {item} waits for receipt {id} of connector {connector}, which is not on record"
             ));
@@ -305,33 +325,56 @@ fn is_there(folder: &DropFolder, name: &str) -> bool {
     })
 }
 
-/// On a running host the pickup may be on its way to the record: it gets a moment.
-async fn still_known(operations: &Operations, connector: &str, id: &str) -> Result<bool, OperateError> {
-    for _ in 0..if operations.running { 20 } else { 1 } {
-        if operations.store().receipt(connector.to_owned(), id.to_owned()).await?.is_none() {
-            return Ok(false);
+/// Of files that are gone, those whose pickup nobody recorded. On a running host the record may be on its way: it gets
+/// a moment.
+async fn unrecorded_pickups(
+    operations: &Operations,
+    mut missing: Vec<(&DropFolder, StoredReceipt)>,
+) -> Result<Vec<String>, OperateError> {
+    let rounds = if operations.running { PICKUP_ROUNDS } else { 1 };
+    for round in 0..rounds {
+        let mut open = Vec::new();
+        for (folder, receipt) in missing {
+            if operations.store().receipt(receipt.connector.clone(), receipt.id.clone()).await?.is_some() {
+                open.push((folder, receipt));
+            }
         }
-        if operations.running {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        missing = open;
+        if missing.is_empty() || round + 1 == rounds {
+            break;
         }
+        tokio::time::sleep(PICKUP_PAUSE).await;
     }
-    Ok(true)
+    let fault = |(folder, receipt): (&DropFolder, StoredReceipt)| {
+        format!(
+            "drop file {} of message {} is gone from {}, and no pickup is on record{}",
+            receipt.id,
+            receipt.item.message,
+            folder.directory.display(),
+            if operations.running { "" } else { " (if the gateway took it, the next start records that)" }
+        )
+    };
+    Ok(missing.into_iter().map(fault).collect())
 }
 
-/// Compares counters, events and queue. Pure.
-fn balance(counters: &Counters, book: &Book, live: &Live, mut faults: Vec<String>) -> Audit {
-    faults.extend(live.faults.iter().cloned());
-    let mut compare = |name: &str, counter: u64, events: u64| {
-        if counter != events {
-            faults.push(format!("the counter `{name}` says {counter}, the events say {events}"));
-        }
-    };
-    compare("accepted", counters.accepted, book.accepted);
-    compare("generated", counters.generated, book.generated);
-    for fate in Fate::ALL {
-        let of = |counts: &BTreeMap<Fate, u64>| counts.get(&fate).copied().unwrap_or(0);
-        compare(fate.word(), of(&counters.fates), of(&book.fates));
-    }
+/// Whether the item, looked at again, still waits for this receipt.
+async fn still_waits(operations: &Operations, item: &str, id: &str) -> Result<bool, OperateError> {
+    let Ok(item) = item.parse() else { return Ok(true) };
+    let Some(loaded) = operations.store().load(item).await? else { return Ok(false) };
+    Ok(loaded.item.recipients.iter().any(
+        |r| matches!(&r.state, RecipientState::Pending { receipt_ids, .. } if receipt_ids.iter().any(|i| i == id)),
+    ))
+}
+
+/// A message with a recipient that is not where it should be.
+#[derive(Debug, PartialEq, Eq)]
+struct Suspect {
+    fault: String,
+}
+
+/// Compares events and queue, recipient by recipient. Pure.
+fn suspects(book: &Book, live: &Live) -> Vec<Suspect> {
+    let mut faults: Vec<String> = live.faults.clone();
     let mut open: Vec<_> = book.open.iter().collect();
     open.sort_by_key(|(message, _)| **message);
     for (message, recipients) in open {
@@ -344,17 +387,31 @@ fn balance(counters: &Counters, book: &Book, live: &Live, mut faults: Vec<String
     for (message, indexes) in &live.open {
         for index in indexes {
             let known = book.arrived.get(message).is_some_and(|a| a.contains(index));
-            if !known && book.archived {
-                continue;
-            }
-            if !known {
-                faults.push(format!("recipient {index} of message {message} is queued, but never arrived"));
-            } else if let Some(fate) = book.decided.get(message).and_then(|d| d.get(index)) {
+            let fate = book.decided.get(message).and_then(|d| d.get(index));
+            if let Some(fate) = fate {
                 let word = fate.word();
                 faults
                     .push(format!("recipient {index} of message {message} is queued, but was {word} before"));
+            } else if !known && !book.archived {
+                faults.push(format!("recipient {index} of message {message} is queued, but never arrived"));
             }
         }
+    }
+    faults.into_iter().map(|fault| Suspect { fault }).collect()
+}
+
+/// Compares the counters with events and queue. Pure. `still`: nothing was settled while the picture was taken.
+fn balance(counters: &Counters, book: &Book, live: &Live, mut faults: Vec<String>, still: bool) -> Audit {
+    let mut compare = |name: &str, counter: u64, events: u64| {
+        if still && counter != events {
+            faults.push(format!("the counter `{name}` says {counter}, the events say {events}"));
+        }
+    };
+    compare("accepted", counters.accepted, book.accepted);
+    compare("generated", counters.generated, book.generated);
+    for fate in Fate::ALL {
+        let of = |counts: &BTreeMap<Fate, u64>| counts.get(&fate).copied().unwrap_or(0);
+        compare(fate.word(), of(&counters.fates), of(&book.fates));
     }
     let fate = |f: Fate| counters.fates.get(&f).copied().unwrap_or(0);
     let mut audit = Audit {
@@ -376,7 +433,7 @@ fn balance(counters: &Counters, book: &Book, live: &Live, mut faults: Vec<String
     let decided: u64 = counters.fates.values().sum();
     let sum = decided + audit.queued + audit.poison + audit.pending;
     let all = audit.accepted + audit.generated;
-    if sum != all && audit.faults.is_empty() {
+    if still && sum != all && audit.faults.is_empty() {
         audit.faults.push(format!("{all} recipients came in, {sum} are accounted for"));
     }
     audit.balanced = audit.faults.is_empty();
@@ -409,6 +466,11 @@ mod tests {
         }
     }
 
+    fn audited(counters: &Counters, book: &Book) -> Audit {
+        let faults = suspects(book, &Live::default()).into_iter().map(|s| s.fault).collect();
+        balance(counters, book, &Live::default(), faults, true)
+    }
+
     fn counters(accepted: u64, delivered: u64) -> Counters {
         Counters { accepted, generated: 0, fates: BTreeMap::from([(Fate::Delivered, delivered)]) }
     }
@@ -421,7 +483,7 @@ mod tests {
             book.event(&event(EventKind::Receive, m, &[0, 1]));
             book.event(&event(EventKind::Deliver, m, &[0, 1]));
         }
-        let audit = balance(&counters(2, 2), &book, &Live::default(), Vec::new());
+        let audit = audited(&counters(2, 2), &book);
         assert!(audit.balanced, "{}", audit.summary());
         assert_eq!(audit.summary(), "balanced: 2 accepted + 0 generated = 2 delivered");
     }
@@ -432,7 +494,7 @@ mod tests {
         let mut book = Book::default();
         book.event(&event(EventKind::Receive, m, &[0, 1]));
         book.event(&event(EventKind::Deliver, m, &[0]));
-        let audit = balance(&counters(2, 1), &book, &Live::default(), Vec::new());
+        let audit = audited(&counters(2, 1), &book);
         assert!(!audit.balanced);
         assert!(audit.faults[0].contains("r1@x.example"), "{:?}", audit.faults);
     }
@@ -443,7 +505,7 @@ mod tests {
         let mut book = Book::default();
         book.event(&event(EventKind::Receive, m, &[0]));
         book.event(&event(EventKind::Deliver, m, &[0]));
-        let audit = balance(&counters(1, 2), &book, &Live::default(), Vec::new());
+        let audit = audited(&counters(1, 2), &book);
         assert!(audit.faults[0].contains("`delivered` says 2"), "{:?}", audit.faults);
     }
 }

@@ -69,7 +69,13 @@ impl ControlServer {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(&path).map_err(|e| match e.kind() {
+            // The system's limit on the path of a socket is about a hundred bytes.
+            io::ErrorKind::InvalidInput => {
+                io::Error::new(e.kind(), format!("{e}: use a data_directory with a shorter path"))
+            }
+            _ => e,
+        })?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })
     }
@@ -121,6 +127,11 @@ async fn answer(stream: UnixStream, operations: &Operations) -> io::Result<()> {
 
 fn failed(text: &str) -> Answer {
     Answer { v: VERSION, value: None, error: Some(OperateError::Failed(text.to_owned())) }
+}
+
+/// Whether a host listens on this data directory's socket.
+pub async fn is_running(data_directory: &Path) -> bool {
+    UnixStream::connect(data_directory.join(SOCKET)).await.is_ok()
 }
 
 /// Asks the host that runs on this data directory.

@@ -6,13 +6,31 @@ use postern_store::{HopView, ItemView, QueueSetting};
 use serde_json::{Value, json};
 
 use super::{OperateError, Operations, QueueAction};
+use crate::dispatch::Settled;
 use crate::settle;
 
+/// Queues whose first waiting item is read for its last error; the view of more queues does without.
+const MAX_ERRORS_READ: usize = 200;
+
 /// All queues, one object each.
-pub fn list(operations: &Operations) -> Value {
+pub async fn list(operations: &Operations) -> Result<Value, OperateError> {
     let mut hops = operations.store().index().hops();
     hops.sort_by(|a, b| a.next_hop.cmp(&b.next_hop));
-    Value::Array(hops.iter().map(view).collect())
+    let mut read = 0;
+    for hop in &mut hops {
+        if hop.last_error.is_none() && hop.waiting > 0 && read < MAX_ERRORS_READ {
+            read += 1;
+            hop.last_error = first_error(operations, &hop.next_hop).await?;
+        }
+    }
+    Ok(Value::Array(hops.iter().map(view).collect()))
+}
+
+/// What the last attempt at an item of the queue said: the queue as a whole works, but its items may not.
+async fn first_error(operations: &Operations, hop: &NextHop) -> Result<Option<String>, OperateError> {
+    let index = operations.store().index();
+    let Some(item) = index.item_views(Some(hop), None, 1).into_iter().next() else { return Ok(None) };
+    Ok(operations.store().load(item.id).await?.and_then(|loaded| loaded.item.last_error.clone()))
 }
 
 /// One queue, or all of a connector, with their items.
@@ -65,31 +83,46 @@ async fn apply(
         }
         QueueAction::Resume => store.set_queue(hop.clone(), QueueSetting::Active).await?,
         QueueAction::Retry => {
+            let mut waiting = Vec::new();
             for item in store.index().item_views(Some(hop), None, usize::MAX) {
                 if item.state == ItemState::Active && !item.leased {
-                    retry_item(operations, &item).await?;
+                    waiting.extend(retry_item(operations, &item).await?);
+                }
+                if waiting.len() >= RETRY_WINDOW {
+                    settle_all(&mut waiting).await?;
                 }
             }
+            settle_all(&mut waiting).await?;
             store.index().clear_retry(hop);
         }
     }
     Ok(())
 }
 
-async fn retry_item(operations: &Operations, item: &ItemView) -> Result<(), OperateError> {
+/// Settlements on their way to the disk at once.
+const RETRY_WINDOW: usize = 256;
+
+async fn settle_all(waiting: &mut Vec<Settled>) -> Result<(), OperateError> {
+    for settled in waiting.drain(..) {
+        settled.await?;
+    }
+    Ok(())
+}
+
+/// Makes an item due at once; `None` when it is due, or nothing of it is queued.
+async fn retry_item(operations: &Operations, item: &ItemView) -> Result<Option<Settled>, OperateError> {
     let store = operations.store();
-    let Some(mut lease) = store.index().lease_item(item.id) else { return Ok(()) };
-    let Some(loaded) = lease.load(&**store).await? else { return Ok(()) };
+    let Some(mut lease) = store.index().lease_item(item.id) else { return Ok(None) };
+    let Some(loaded) = lease.load(&**store).await? else { return Ok(None) };
     if loaded.item.next_attempt <= Timestamp::now() || loaded.item.queued().next().is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let topology = operations.settler.topology();
     let policy = topology.policy_for(&loaded.item.next_hop);
     let quoted = operations.settler.quoted(&loaded).await;
     let context = quoted.context(&loaded.message, &policy);
     let settlement = settle::set_state(context, &loaded.item, ItemState::Active);
-    operations.settler.hand_in(lease, &loaded.item, settlement).await?;
-    Ok(())
+    Ok(Some(operations.settler.hand_in(lease, &loaded.item, settlement)))
 }
 
 /// The queues that a text names: a connector, or `connector/destination`.

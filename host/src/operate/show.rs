@@ -68,7 +68,15 @@ async fn change(
         let policy = topology.policy_for(&loaded.item.next_hop);
         let quoted = operations.settler.quoted(&loaded).await;
         let settlement = decide(quoted.context(&loaded.message, &policy), &loaded.item);
+        let retried = settlement.write.after.as_ref().is_some_and(|item| item.state == ItemState::Active);
         operations.settler.hand_in(lease, &loaded.item, settlement).await?;
+        if retried && store.index().failures(&loaded.item.next_hop) > 0 {
+            // Who wants a message tried now wants its queue tried, too.
+            store.index().clear_retry(&loaded.item.next_hop);
+        }
+    }
+    if changed.is_empty() && busy.is_empty() {
+        return Err(not_queued(id));
     }
     if changed.is_empty() {
         return Err(OperateError::Busy(format!("message {id} is being delivered at this moment; try again")));

@@ -4,14 +4,15 @@
 
 mod connection;
 mod envelope;
+mod guests;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use postern_smtp::{EnhancedCode, Extensions, Limits, SessionConfig, Verdict};
+use postern_smtp::{Extensions, Limits, Session, SessionConfig, Verdict};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,12 @@ use crate::config::ReceiveConfig;
 use crate::metrics::{ByConnector, Metrics};
 use crate::submit::Submitter;
 use connection::ClientConnection;
+use guests::Guests;
 
 /// Pause after `accept` failed (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client that is not served may take to hear so.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A receive connector, bound to its addresses.
 pub struct SmtpListener {
@@ -39,8 +43,7 @@ struct Door {
     metrics: Arc<Metrics>,
     /// Where large contents are written while they come in.
     incoming: PathBuf,
-    /// Open connections by client.
-    clients: Mutex<HashMap<IpAddr, usize>>,
+    guests: Guests,
 }
 
 impl SmtpListener {
@@ -67,7 +70,7 @@ impl SmtpListener {
             submitter,
             metrics,
             incoming,
-            clients: Mutex::default(),
+            guests: Guests::default(),
         };
         Ok(Self { door: Arc::new(door), listeners, addresses })
     }
@@ -144,69 +147,43 @@ async fn accept_loop(listener: TcpListener, door: Arc<Door>, stop: CancellationT
 
 async fn serve(stream: TcpStream, client: SocketAddr, door: Arc<Door>, stop: CancellationToken) {
     let ip = client.ip().to_canonical();
-    let counted = Counted::new(&door, ip);
-    let refusal = door.refusal(ip, &counted);
-    let label = ByConnector { connector: door.config.name.to_string() };
-    door.metrics.client_connections.get_or_create(&label).inc();
-    let connection = ClientConnection::new(stream, ip, door.clone(), refusal);
-    match tokio::time::timeout(door.config.connection_timeout, connection.serve(&stop)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::debug!(connector = %door.config.name, %client, %error, "a client connection broke");
+    let guest = door.guests.enter(ip, &door.config);
+    // Replies are small and waited for: they must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let ended = match &guest.refusal {
+        Some(verdict) => {
+            door.metrics.refused(&door.config.name, verdict.code());
+            turn_away(stream, &door.session, verdict.clone()).await
         }
-        Err(_) => tracing::info!(
-            connector = %door.config.name, %client, limit = ?door.config.connection_timeout,
-            "a client connection reached connection_timeout and was closed"
-        ),
-    }
-    door.metrics.client_connections.get_or_create(&label).dec();
-}
-
-impl Door {
-    /// Why a client is not served at all.
-    fn refusal(&self, client: IpAddr, counted: &Counted<'_>) -> Option<Verdict> {
-        if !self.config.admits(client) {
-            let text = "this host does not serve your network (remote_networks)";
-            return Some(Verdict::new(554, EnhancedCode::new(5, 7, 1), text));
+        None => {
+            let label = ByConnector { connector: door.config.name.to_string() };
+            door.metrics.client_connections.get_or_create(&label).inc();
+            let ended = ClientConnection::new(stream, ip, door.clone()).serve(&stop).await;
+            door.metrics.client_connections.get_or_create(&label).dec();
+            ended
         }
-        if counted.total > self.config.max_connections {
-            let text = "too many connections (max_connections), try again later";
-            return Some(Verdict::new(421, EnhancedCode::new(4, 3, 2), text));
-        }
-        if counted.own > self.config.max_connections_per_source {
-            let text = "too many connections from your address (max_connections_per_source)";
-            return Some(Verdict::new(421, EnhancedCode::new(4, 7, 0), text));
-        }
-        None
+    };
+    if let Err(error) = ended {
+        tracing::debug!(connector = %door.config.name, %client, %error, "a client connection broke");
     }
 }
 
-/// A connection in the count, for as long as it lives.
-struct Counted<'a> {
-    door: &'a Door,
-    client: IpAddr,
-    own: usize,
-    total: usize,
+/// Says why a client is not served, and closes without waiting for its QUIT: one that is not served has no claim to a
+/// socket.
+async fn turn_away(
+    mut stream: TcpStream,
+    session: &Arc<SessionConfig>,
+    verdict: Verdict,
+) -> std::io::Result<()> {
+    let mut greeting = Vec::new();
+    Session::refusing(session.clone(), verdict).advance(&mut &[][..], &mut greeting, &mut Vec::new());
+    let telling = async {
+        stream.write_all(&greeting).await?;
+        stream.shutdown().await
+    };
+    let told = tokio::time::timeout(REFUSAL_TIMEOUT, telling).await;
+    told.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-impl<'a> Counted<'a> {
-    fn new(door: &'a Door, client: IpAddr) -> Self {
-        let mut clients = door.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = clients.entry(client).or_default();
-        *own += 1;
-        let own = *own;
-        Self { door, client, own, total: clients.values().sum() }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let mut clients = self.door.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = clients.get_mut(&self.client) {
-            *own -= 1;
-            if *own == 0 {
-                clients.remove(&self.client);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -97,8 +97,8 @@ impl fmt::Display for Explanation {
             (Some(connector), Some(destination), _) => {
                 write!(f, "{} goes to {connector}, queue {destination}", self.address)
             }
-            (_, _, Some(reason)) if self.held => write!(f, "{reason}; held until that changes"),
-            (_, _, Some(reason)) => write!(f, "{reason}; fails at once"),
+            (_, _, Some(reason)) if self.held => write!(f, "{reason}; not accepted until that changes"),
+            (_, _, Some(reason)) => write!(f, "{reason}; not accepted"),
             _ => Ok(()),
         }
     }

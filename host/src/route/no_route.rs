@@ -78,7 +78,9 @@ impl NoRoute {
     #[must_use]
     pub fn response(&self) -> Response {
         let (code, status) = match self {
-            Self::NoMatch(_) | Self::Disabled(_) => (550, (5, 4, 4)),
+            Self::NoMatch(_) => (550, (5, 4, 4)),
+            // Somebody means to switch it on again: the sender may keep the message until then.
+            Self::Disabled(_) => (451, (4, 4, 4)),
             Self::TooLarge { .. } => (552, (5, 3, 4)),
             Self::Malformed { .. } => (553, (5, 1, 3)),
             Self::RewriteLoop(_) | Self::RewriteLimit(_) => (554, (5, 4, 6)),

@@ -161,11 +161,21 @@ fn count_trap(draft: &mut Draft<'_>, report: &DeliveryReport) {
 }
 
 fn queue_effect(retries: &mut Retries<'_>, report: &DeliveryReport, failures: u32) -> QueueEffect {
+    let mut retry = |deferral: &Deferral| QueueEffect::Retry {
+        until: retries.at(failures.saturating_add(1), deferral),
+        error: deferral.response.to_string(),
+    };
+    // A far end that only hangs or closes would otherwise be tried with every due item. A trap is about one item, and
+    // a connection that brought an outcome did work.
+    if let (None, Some(fault)) = (&report.refusal, &report.fault)
+        && report.broken
+        && !report.trapped
+        && report.outcomes.is_empty()
+    {
+        return retry(fault);
+    }
     match &report.refusal {
-        Some(Refusal::DeferQueue(deferral)) => QueueEffect::Retry {
-            until: retries.at(failures + 1, deferral),
-            error: deferral.response.to_string(),
-        },
+        Some(Refusal::DeferQueue(deferral)) => retry(deferral),
         Some(Refusal::FailQueue { response, .. }) if !retries.context.policy.allow_fail_queue => {
             QueueEffect::Suspend { reason: format!("the agent asked to fail the queue: {response}") }
         }

@@ -128,7 +128,7 @@ pub fn expire(folder: &Path, retention: SignedDuration, now: Timestamp) -> Resul
 }
 
 fn sum_up(archive: &mut Archive, path: &Path) -> Result<(), TrackingError> {
-    let file = DayFile::open_read_only(path)?;
+    let Some(file) = DayFile::open_read_only(path)? else { return Ok(()) };
     let mut read = || -> rusqlite::Result<()> {
         let mut statement = file
             .connection()

@@ -88,7 +88,7 @@ impl DayFile {
     /// When the folder or file cannot be made, opened, or is of a newer format.
     pub fn open(path: &Path) -> Result<Self, TrackingError> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
+            crate::private::make_directory(folder)
                 .map_err(|source| TrackingError::Io { path: folder.display().to_string(), source })?;
         }
         let fail = |source| TrackingError::Database { path: path.display().to_string(), source };
@@ -108,18 +108,18 @@ impl DayFile {
         Ok(Self { path: path.to_owned(), connection })
     }
 
-    /// Opens an existing file for reading only.
+    /// Opens an existing file for reading only. `None`: it is just being made and has no tables yet.
     ///
     /// # Errors
     /// When it cannot be opened or is of a newer format.
-    pub fn open_read_only(path: &Path) -> Result<Self, TrackingError> {
+    pub fn open_read_only(path: &Path) -> Result<Option<Self>, TrackingError> {
         let fail = |source| TrackingError::Database { path: path.display().to_string(), source };
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fail)?;
         let version: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(fail)?;
         if version > FORMAT {
             return Err(TrackingError::Version { path: path.display().to_string(), found: version });
         }
-        Ok(Self { path: path.to_owned(), connection })
+        Ok((version > 0).then(|| Self { path: path.to_owned(), connection }))
     }
 
     /// All day files in a folder, oldest first; empty when there is no folder.

@@ -123,7 +123,7 @@ pub fn search(
         if bound(query.since).is_some_and(|d| day < d) || bound(query.until).is_some_and(|d| day > d) {
             continue;
         }
-        let file = DayFile::open_read_only(&path)?;
+        let Some(file) = DayFile::open_read_only(&path)? else { continue };
         let rows = file
             .connection()
             .prepare(&sql)
@@ -307,6 +307,7 @@ mod tests {
             DayFile::open(&path).unwrap().append(&[(1, &e), (2, &e)]).unwrap();
         }
         let count: i64 = DayFile::open_read_only(&path)
+            .unwrap()
             .unwrap()
             .connection()
             .query_row("SELECT count(*) FROM events", [], |r| r.get(0))

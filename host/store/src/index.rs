@@ -158,10 +158,13 @@ impl QueueIndex {
         Lease::new(Arc::clone(self), item, next_hop, token, fresh)
     }
 
-    /// Whether a hop has an item that may be tried now.
+    /// Whether a hop has an item that may be tried now, so that [`Self::lease`] would give it.
     #[must_use]
     pub fn has_due(&self, hop: &NextHop, now: Timestamp) -> bool {
         let mut state = self.lock();
+        if state.stopped {
+            return false;
+        }
         let Some(connector) = state.known_connector(&hop.connector) else { return false };
         state.promote(connector, nanos(now));
         state.hop_slot(hop).is_some_and(|slot| state.hop(slot).is_ready())

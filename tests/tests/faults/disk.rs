@@ -26,8 +26,9 @@ fn site(sink: &SmtpSink) -> Site {
     )
 }
 
-fn hold(site: &Site) {
-    site.order(&["queue", "suspend", "held/held.example"]);
+/// The queue to a smart host is called by its address.
+fn hold(site: &Site, sink: &SmtpSink) {
+    site.order(&["queue", "suspend", &format!("held/{}", sink.address())]);
 }
 
 /// The file whose being there makes a shim do its work.
@@ -50,8 +51,10 @@ fn nothing_is_lost(site: &Site, sink: &SmtpSink, accepted: &Accepted) {
     eventually("empty queues on a sound disk", || (site.ask(&["queue", "list"]) == json!([])).then_some(()));
     let found = arrived(sink);
     assert_eq!(lost(accepted, &found), [""; 0]);
-    let held = sink.arrived().iter().filter(|m| m.recipients == [BOTH[1]]).count();
-    assert!(held >= accepted.all().len(), "{held} messages of the queue that was held");
+    for recipient in BOTH {
+        let count = sink.arrived().iter().filter(|m| m.recipients == [recipient]).count();
+        assert!(count >= accepted.all().len(), "only {count} messages for {recipient}");
+    }
     let audit = site.audit();
     assert_eq!(audit["queued"], 0, "{audit}");
     assert_eq!(audit["relayed"], audit["accepted"], "{audit}");
@@ -66,11 +69,14 @@ fn at_the_file_size_limit(at_limit: AtLimit) {
     let sink = SmtpSink::start();
     let site = site(&sink);
     let mut host = SpecialHost::start(&site, limited(&site, 6 * 1024, at_limit));
-    hold(&site);
+    hold(&site, &sink);
     let accepted = Accepted::default();
     let sent = send_until_refused(host.smtp(), &BOTH, "small", SMALL, &accepted);
     println!("{} accepted, then {sent:?}", accepted.all().len());
-    assert_eq!(host.ended(), None, "a file that cannot grow must not end the host");
+    if matches!(sent, Sent::Broken) {
+        let status = eventually("the end of a host that broke off", || host.ended());
+        panic!("a file that cannot grow ended the host: {status}");
+    }
     temporary(&sent);
     temporary(&send(host.smtp(), &BOTH, "small-again", SMALL));
     temporary(&send(host.smtp(), &BOTH, "large", LARGE));
@@ -117,7 +123,7 @@ fn a_full_disk_refuses_messages_and_takes_them_again_when_there_is_room() {
     let site = site(&sink);
     let trigger = trigger(&site);
     let mut host = SpecialHost::start(&site, shimmed(&site, "full_disk", &trigger));
-    hold(&site);
+    hold(&site, &sink);
     let accepted = Accepted::default();
     for number in 0..5 {
         let marker = format!("before-{number}");
@@ -199,7 +205,7 @@ fn a_store_whose_syncs_fail_stops_accepting_and_says_so_and_loses_nothing() {
     let site = site(&sink);
     let trigger = trigger(&site);
     let mut host = SpecialHost::start(&site, shimmed(&site, "failing_sync", &trigger));
-    hold(&site);
+    hold(&site, &sink);
     let accepted = Accepted::default();
     load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
     it_says_so(&mut host);
@@ -220,7 +226,7 @@ fn a_store_whose_sync_failed_once_does_not_trust_the_next_that_succeeds() {
     let mut command = shimmed(&site, "failing_sync", &trigger);
     command.env("POSTERN_SHIM_ONCE", "1");
     let mut host = SpecialHost::start(&site, command);
-    hold(&site);
+    hold(&site, &sink);
     let accepted = Accepted::default();
     load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
     assert!(!trigger.exists(), "the one failure has come");
@@ -247,5 +253,8 @@ fn a_body_that_cannot_be_synced_is_refused_and_leaves_nothing_behind() {
     println!("the host ended with {}", host.stop());
     fs::remove_file(&trigger).unwrap();
     nothing_is_lost(&site, &sink, &accepted);
-    assert!(!arrived(&sink).contains_key("unsynced"), "a message that was refused before its commit came out");
+    assert!(
+        !arrived(&sink).contains_key("unsynced"),
+        "a message that was refused before its commit came out"
+    );
 }

@@ -84,7 +84,7 @@ fn mail_goes_to_the_new_drop_directory_when_another_takes_the_place_of_the_old()
     let site = site(&reports, "");
     let (drop, old) = (site.drop_directory("pbx"), site.drop_directory("old"));
     let host = site.start();
-    submit(&host, "first");
+    let first = submit(&host, "first");
     empty(&site);
     fs::rename(&drop, &old).unwrap();
     fs::create_dir(&drop).unwrap();
@@ -92,9 +92,33 @@ fn mail_goes_to_the_new_drop_directory_when_another_takes_the_place_of_the_old()
     eventually("a file in the new directory", || (gateway::files(&drop).len() == 1).then_some(()));
     empty(&site);
     assert_eq!(subjects(&site), ["second"]);
-    assert_eq!(gateway::files(&old).len(), 1, "nothing is added to the old one, and nothing is taken from it");
-    site.audit();
+    assert_eq!(
+        gateway::files(&old).len(),
+        1,
+        "nothing is added to the old one, and nothing is taken from it"
+    );
+    // Nobody can tell whether the first was taken. The audit says which file that is, and finds nothing else.
+    let audit = site.cli(&["audit"]);
+    let faults = audit.json()["faults"].clone();
+    let named = faults.as_array().is_some_and(|f| f.len() == 1) && faults.to_string().contains(&first);
+    assert!(audit.code == 1 && named, "{audit:?}");
+    let taken = site.events("ann@pbx.example").iter().filter(|event| *event == "taken").count();
+    assert_eq!(taken, 0, "nobody took anything");
+
+    // With the old directory and its file back, and a gateway that takes all, the books are in order again.
+    assert_eq!(gateway::take(&drop).len(), 1);
+    eventually("the pickup of the second", || {
+        site.events("ann@pbx.example").iter().any(|event| event == "taken").then_some(())
+    });
+    fs::remove_dir_all(&drop).unwrap();
+    fs::rename(&old, &drop).unwrap();
+    submit(&host, "third");
+    eventually("the third file", || (gateway::files(&drop).len() == 2).then_some(()));
+    empty(&site);
+    assert_eq!(gateway::take(&drop).len(), 2);
+    eventually("a balanced audit", || (site.cli(&["audit"]).code == 0).then_some(()));
     host.stop();
+    site.audit();
 }
 
 #[test]

@@ -26,10 +26,8 @@ fn two_hundred_live_destinations_are_served_while_the_one_beside_them_is_dead() 
     for number in 0..MESSAGES {
         client.submit(JO, &everybody, &messages::simple(&format!("m{number}")));
     }
-    let delivered = format!(
-        "postern_recipients_total{{connector=\"many\",what=\"delivered\"}} {}\n",
-        LIVE * MESSAGES
-    );
+    let delivered =
+        format!("postern_recipients_total{{connector=\"many\",what=\"delivered\"}} {}\n", LIVE * MESSAGES);
     eventually("all live destinations to have everything", || {
         http::get(host.admin(), "/metrics").1.contains(&delivered).then_some(())
     });

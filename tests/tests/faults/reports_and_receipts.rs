@@ -22,7 +22,10 @@ const ROUNDS: usize = 5;
 const CLIENTS: usize = 3;
 
 /// Answers of the webhook that are thought out for one round; what is asked beyond is answered with 200.
-const ANSWERS: usize = 400;
+const ANSWERS: usize = 150;
+
+/// One "not now" in so many holds the whole queue, for a second: the least that Retry-After can ask for.
+const HOLDS: u8 = 30;
 
 /// How long the rest may take to be decided: receipts are asked for once a second.
 const DECIDED: Duration = Duration::from_secs(120);
@@ -60,7 +63,13 @@ impl Campaign {
     fn new() -> Self {
         let (server, sink) = (WebhookServer::start(), SmtpSink::start());
         let site = Site::new()
-            .webhook("hook", "SMTP:hook.example", &server.url(), &server.receipt_setting(), "retry = \"200ms\"")
+            .webhook(
+                "hook",
+                "SMTP:hook.example",
+                &server.url(),
+                &server.receipt_setting(),
+                "retry = \"200ms\"",
+            )
             .foreign("folder", "SMTP:folder.example", "")
             .send("sink", "SMTP:sink.example", sink.address(), "retry = \"200ms\"");
         let (accepted, count, receipts) = Default::default();
@@ -74,8 +83,8 @@ impl Campaign {
                 0 | 1 => HttpAnswer::status(200),
                 2 | 3 => HttpAnswer::json(202, &json!({ "receipt": self.receipt(rng) })),
                 4 => HttpAnswer::json(422, &json!({ "text": "no such customer", "status": "5.1.1" })),
-                5 => HttpAnswer::status(503),
-                6 => HttpAnswer::status(503).header("Retry-After", "0"),
+                5 | 6 if rng.u8(0..HOLDS) == 0 => HttpAnswer::status(503).header("Retry-After", "1"),
+                5 | 6 => HttpAnswer::status(500),
                 _ => HttpAnswer::json(
                     200,
                     &json!({ "receipt": self.receipt(rng), "recipients": [
@@ -158,7 +167,7 @@ impl Campaign {
     /// The recipients in the reports that lie in the drop directory, each as often as it was reported.
     fn reported_to_folder(&self) -> Vec<String> {
         let files = gateway::read(&self.site.drop_directory("folder"));
-        files.iter().flat_map(|file| reported(&String::from_utf8_lossy(file.message()))).collect()
+        files.iter().flat_map(|file| reported(&String::from_utf8_lossy(&file.bytes))).collect()
     }
 
     /// The recipients in the reports that came to the smart host, each as often as another report told of it.

@@ -102,9 +102,11 @@ impl Screen {
             Tone::Quiet => "2",
         };
         let mut out = String::new();
-        let _ = match self.colour && !code.is_empty() {
-            true => writeln!(out, "\u{1b}[{code}m{line}\u{1b}[0m"),
-            false => writeln!(out, "{}", line.trim_end()),
+        // Writing to a string does not fail.
+        let _ = if self.colour && !code.is_empty() {
+            writeln!(out, "\u{1b}[{code}m{line}\u{1b}[0m")
+        } else {
+            writeln!(out, "{}", line.trim_end())
         };
         // A reader that has gone away, such as `head`, is no reason to stop the host in the middle.
         let _ = std::io::stdout().write_all(out.as_bytes());

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use postern_model::{Content, Response, TypedAddress};
@@ -9,15 +10,19 @@ use postern_smtp::{EnhancedCode, ForwardPath, ReceivedMessage, RecipientRequest,
 use postern_store::sqlite::IncomingFile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Door, envelope};
-use crate::submit::Client;
+use crate::submit::{Client, SubmitError};
 
 /// Bytes of content held in memory before they go to a file.
 const SPILL: usize = 256 * 1024;
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
+/// Recipients that may be refused in one conversation; with the next one it ends with 421 4.7.0, which slows down those
+/// who try which addresses there are.
+const MAX_REFUSED_RECIPIENTS: usize = 100;
 
 /// One client.
 pub struct ClientConnection {
@@ -33,20 +38,17 @@ pub struct ClientConnection {
     /// What the sender of the open transaction called itself, and the announced size.
     sender: String,
     size: Option<u64>,
+    /// Why the message that is coming in cannot be taken; the rest of it is thrown away.
+    unstored: Option<Response>,
+    /// Recipients refused so far.
+    refused_recipients: usize,
+    started: Instant,
 }
 
 impl ClientConnection {
-    /// A conversation that begins; with a refusal, it is one only to say so.
-    pub fn new(stream: TcpStream, client: IpAddr, door: Arc<Door>, refusal: Option<Verdict>) -> Self {
-        let session = match refusal {
-            Some(verdict) => {
-                door.metrics.refused(&door.config.name, verdict.code());
-                Session::refusing(door.session.clone(), verdict)
-            }
-            None => Session::new(door.session.clone()),
-        };
-        // Replies are small and waited for: they must not wait for more.
-        let _ = stream.set_nodelay(true);
+    /// A conversation that begins.
+    pub fn new(stream: TcpStream, client: IpAddr, door: Arc<Door>) -> Self {
+        let session = Session::new(door.session.clone());
         Self {
             stream,
             client,
@@ -58,10 +60,14 @@ impl ClientConnection {
             spilled: None,
             sender: String::new(),
             size: None,
+            unstored: None,
+            refused_recipients: 0,
+            started: Instant::now(),
         }
     }
 
-    /// Talks until the client leaves, is silent for too long, or the host stops.
+    /// Talks until the client leaves, is silent or stays for too long, or the host stops. While a message is handed in
+    /// nothing is waited for but its answer: a client that did not hear it would come again with the same message.
     pub async fn serve(mut self, stop: &CancellationToken) -> std::io::Result<()> {
         loop {
             let mut rest: &[u8] = &self.input;
@@ -81,6 +87,7 @@ impl ClientConnection {
                 Step::Mail(request) => {
                     self.sender = request.reverse_path.to_string();
                     self.size = request.params.size;
+                    self.unstored = None;
                     let verdict = match self.door.submitter.check_open() {
                         Ok(()) => Verdict::accept(),
                         Err(response) => self.refuse(&response),
@@ -90,7 +97,7 @@ impl ClientConnection {
                 Step::Recipient(request) => {
                     let verdict = match self.check_recipient(&request) {
                         Ok(()) => Verdict::accept(),
-                        Err(response) => self.refuse(&response),
+                        Err(response) => self.refuse_recipient(&response),
                     };
                     self.session.answer(verdict);
                 }
@@ -101,6 +108,7 @@ impl ClientConnection {
                 Step::Discard => {
                     self.content.clear();
                     self.spilled = None;
+                    self.unstored = None;
                 }
                 Step::Close => {
                     self.flush().await?;
@@ -123,28 +131,51 @@ impl ClientConnection {
     /// Reads more; `false` when the conversation is over.
     async fn read(&mut self, stop: &CancellationToken) -> std::io::Result<bool> {
         self.input.reserve(READ);
-        let limit = self.door.config.inactivity_timeout;
-        tokio::select! {
+        let deadline = self.deadline();
+        let until = deadline.min(Instant::now() + self.door.config.inactivity_timeout);
+        // The order matters: a client that never pauses must not outlive its time.
+        self.output = tokio::select! {
             biased;
-            () = stop.cancelled() => {
-                self.output = self.session.shutdown_reply();
-                self.flush().await?;
-                Ok(false)
-            }
-            read = tokio::time::timeout(limit, self.stream.read_buf(&mut self.input)) => match read {
-                Ok(read) => Ok(read? > 0),
-                Err(_) => {
-                    self.output = self.session.timeout_reply();
-                    self.flush().await?;
-                    Ok(false)
+            () = stop.cancelled() => self.session.shutdown_reply(),
+            () = tokio::time::sleep_until(until) => {
+                if until == deadline {
+                    let limit = self.door.config.connection_timeout;
+                    tracing::info!(
+                        connector = %self.door.config.name, client = %self.client, ?limit,
+                        "a client connection reached connection_timeout and is closed"
+                    );
                 }
+                self.session.timeout_reply()
             }
-        }
+            read = self.stream.read_buf(&mut self.input) => return Ok(read? > 0),
+        };
+        self.flush().await?;
+        Ok(false)
+    }
+
+    /// When the conversation is over at the latest. An open transaction is given time to come to its end.
+    fn deadline(&self) -> Instant {
+        let config = &self.door.config;
+        let grace =
+            if self.session.in_transaction() { config.inactivity_timeout * 2 } else { Duration::ZERO };
+        self.started + config.connection_timeout + grace
     }
 
     fn refuse(&self, response: &Response) -> Verdict {
         self.door.metrics.refused(&self.door.config.name, response.code);
         verdict(response)
+    }
+
+    fn refuse_recipient(&mut self, response: &Response) -> Verdict {
+        self.refused_recipients += 1;
+        if self.refused_recipients <= MAX_REFUSED_RECIPIENTS {
+            return self.refuse(response);
+        }
+        tracing::info!(
+            connector = %self.door.config.name, client = %self.client, limit = MAX_REFUSED_RECIPIENTS,
+            "a client asked for too many recipients that are not served and is closed"
+        );
+        self.refuse(&Response::new(421, (4, 7, 0), "too many refused recipients, closing connection"))
     }
 
     fn check_recipient(&self, request: &RecipientRequest) -> Result<(), Response> {
@@ -161,8 +192,13 @@ impl ClientConnection {
         }
     }
 
-    /// Moves what is in memory to a file.
+    /// Moves what is in memory to a file. When there is no room for it, the message is thrown away as it comes in and
+    /// refused at its end: the client still has it and comes again.
     async fn spill(&mut self) -> std::io::Result<()> {
+        if self.unstored.is_some() {
+            self.content.clear();
+            return Ok(());
+        }
         let bytes = std::mem::take(&mut self.content);
         let (file, folder) = (self.spilled.take(), self.door.incoming.clone());
         let work = tokio::task::spawn_blocking(move || {
@@ -173,9 +209,16 @@ impl ClientConnection {
             file.write(&bytes)?;
             Ok::<_, postern_store::StoreError>(file)
         });
-        let written = work.await.map_err(std::io::Error::other)?;
-        // A disk that is full ends the conversation: the client still has the message and comes again.
-        self.spilled = Some(written.map_err(std::io::Error::other)?);
+        match work.await.map_err(std::io::Error::other)? {
+            Ok(file) => self.spilled = Some(file),
+            Err(error) => {
+                tracing::warn!(
+                    connector = %self.door.config.name, client = %self.client, %error,
+                    "a message that is coming in cannot be stored and will be refused"
+                );
+                self.unstored = Some(SubmitError::from(error).response());
+            }
+        }
         Ok(())
     }
 
@@ -183,6 +226,10 @@ impl ClientConnection {
     async fn submit(&mut self, message: ReceivedMessage) -> std::io::Result<Verdict> {
         if self.spilled.is_some() && !self.content.is_empty() {
             self.spill().await?;
+        }
+        if let Some(response) = self.unstored.take() {
+            self.content.clear();
+            return Ok(self.refuse(&response));
         }
         let content = match self.spilled.take() {
             Some(file) => file.finish(),

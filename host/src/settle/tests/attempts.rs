@@ -287,10 +287,29 @@ fn failing_the_queue_suspends_it_and_fails_nobody_unless_that_is_allowed() {
 
 #[test]
 fn a_fault_of_one_attempt_says_nothing_about_the_queue() {
-    let mut world = World::of(1);
-    let settlement = world.attempt(&DeliveryReport::broken(deferral("timeout")));
-    assert_eq!(settlement.queue, QueueEffect::None);
-    assert_eq!(world.queued(), [0]);
+    let over_an_open_connection =
+        DeliveryReport { fault: Some(deferral("timeout")), ..DeliveryReport::default() };
+    let after_an_outcome = DeliveryReport {
+        outcomes: vec![RecipientOutcome::new(0, deferred())],
+        ..DeliveryReport::broken(deferral("timeout"))
+    };
+    for report in [over_an_open_connection, after_an_outcome, trap()] {
+        let mut world = World::of(1);
+        let settlement = world.attempt(&report);
+        assert_eq!(settlement.queue, QueueEffect::None, "{report:?}");
+        assert_eq!(world.queued(), [0]);
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_before_any_outcome_puts_its_queue_into_retry() {
+    for (failures, expected) in [(0, 1), (2, 10)] {
+        let mut world = World::of(1);
+        let settlement = world.attempt_after(&DeliveryReport::broken(deferral("timeout")), failures);
+        let until = start() + expected * MINUTE;
+        assert_eq!(settlement.queue, QueueEffect::Retry { until, error: later().to_string() });
+        assert_eq!((world.queued(), world.item.next_attempt), (vec![0], until));
+    }
 }
 
 #[test]

@@ -142,6 +142,10 @@ impl History {
             }
             (Some(Refusal::FailQueue { .. }), QueueEffect::None) => assert!(self.policy.allow_fail_queue),
             (None, QueueEffect::Healthy) => assert!(report.fault.is_none()),
+            (None, QueueEffect::Retry { until, .. }) => {
+                assert!(report.fault.is_some() && report.broken && report.outcomes.is_empty());
+                assert!(!report.trapped && *until > self.now);
+            }
             (None, QueueEffect::None) => assert!(report.fault.is_some()),
             (refusal, queue) => panic!("{refusal:?} led to {queue:?}"),
         }

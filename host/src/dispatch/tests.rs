@@ -1,0 +1,334 @@
+//! What must hold of a dispatcher, over a real store and a far end that does as it is told.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use postern_model::{
+    Deferral, DeliveryReport, DeliveryRequest, ItemId, Outcome, Receipt, RecipientOutcome, Refusal, Response,
+};
+use postern_store::Store;
+use postern_store::conformance::sample;
+use postern_store::sqlite::{SqliteOptions, SqliteStore};
+use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::connector::{BoxFuture, Connection, ConnectorState};
+use crate::metrics::Metrics;
+use crate::topology::{CurrentTopology, Topology};
+
+const LIMITS: DispatchLimits = DispatchLimits {
+    connections: 1,
+    per_destination: 1,
+    messages: 20,
+    idle: Duration::from_secs(3_600),
+    settle_window: 8,
+};
+
+/// What the far end does with one item.
+enum Act {
+    Deliver,
+    Panic,
+    /// It has closed the connection already.
+    Gone,
+    /// Delivers when so many are being delivered at the same time.
+    Together(Arc<Barrier>),
+    /// Delivers when the queue was refused.
+    WhenRefused(Arc<dyn Store>),
+}
+
+/// The far end. It tells what happens: `open a`, `deliver a`, `close a`.
+#[derive(Clone)]
+struct FarEnd {
+    acts: Arc<Mutex<VecDeque<Act>>>,
+    /// How many connections may be open; others are refused.
+    room: usize,
+    opened: Arc<Mutex<usize>>,
+    told: mpsc::UnboundedSender<String>,
+}
+
+impl FarEnd {
+    fn tell(&self, what: &str, hop: &NextHop) {
+        let _ = self.told.send(format!("{what} {}", hop.destination));
+    }
+
+    fn opened(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connector for FarEnd {
+    fn name(&self) -> &'static str {
+        "fax"
+    }
+
+    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+        Box::pin(async move {
+            let mut opened = self.opened();
+            if *opened >= self.room {
+                let busy = Deferral::new(421, (4, 7, 0), "one connection at a time", "service-unavailable");
+                return Err(Refusal::DeferQueue(busy));
+            }
+            *opened += 1;
+            self.tell("open", hop);
+            Ok(Box::new(Call { far_end: self.clone(), hop: hop.clone() }) as Box<dyn Connection>)
+        })
+    }
+
+    fn poll_receipts<'a>(&'a self, _ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn can_poll(&self) -> bool {
+        false
+    }
+
+    fn state(&self) -> ConnectorState {
+        ConnectorState::Ready
+    }
+}
+
+struct Call {
+    far_end: FarEnd,
+    hop: NextHop,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        *self.far_end.opened() -= 1;
+    }
+}
+
+impl Connection for Call {
+    fn label(&self) -> &'static str {
+        "far.example"
+    }
+
+    fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
+        Box::pin(async move {
+            let act = self.far_end.acts.lock().unwrap().pop_front();
+            match act.unwrap_or(Act::Deliver) {
+                Act::Deliver => {}
+                Act::Panic => panic!("a fault in the connector"),
+                Act::Gone => {
+                    let fault = Deferral::new(451, (4, 4, 2), "connection closed", "service-unavailable");
+                    return DeliveryReport { not_begun: true, ..DeliveryReport::broken(fault) };
+                }
+                Act::Together(barrier) => {
+                    let _ = barrier.wait().await;
+                }
+                Act::WhenRefused(store) => {
+                    while store.index().failures(&self.hop) == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            self.far_end.tell("deliver", &self.hop);
+            let good = Outcome::Delivered(Response::new(250, (2, 0, 0), "sent"));
+            let outcomes = request.recipients().map(|r| RecipientOutcome::new(r.index, good.clone()));
+            DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() }
+        })
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.far_end.tell("close", &self.hop);
+        })
+    }
+}
+
+/// A dispatcher that runs, with what it stands between.
+struct World {
+    folder: tempfile::TempDir,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    told: mpsc::UnboundedReceiver<String>,
+    far_end: FarEnd,
+    settler: Arc<Settler>,
+    running: Option<JoinHandle<()>>,
+}
+
+impl World {
+    fn new(room: usize, acts: impl IntoIterator<Item = Act>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("postern.toml");
+        std::fs::write(&path, "[host]\nname = \"gw1.example\"\n").unwrap();
+        let (config, _) = crate::config::load(&path).unwrap();
+        // Nothing is kept in memory, so that every item is read from the disk.
+        let options = SqliteOptions { fresh_bytes: 0, ..SqliteOptions::default() };
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&folder.path().join("data"), options).unwrap());
+        let metrics = Arc::new(Metrics::default());
+        let settler = Arc::new(Settler::new(
+            store.clone(),
+            Arc::new(CurrentTopology::new(Topology::build(config))),
+            metrics.clone(),
+            Arc::new(Notify::new()),
+            mpsc::unbounded_channel().0,
+            Arc::new(|_, _| {}),
+        ));
+        let (sender, told) = mpsc::unbounded_channel();
+        let acts = Arc::new(Mutex::new(acts.into_iter().collect()));
+        let far_end = FarEnd { acts, room, opened: Arc::default(), told: sender };
+        let stop = CancellationToken::new();
+        Self { folder, store, metrics, stop, told, far_end, settler, running: None }
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn start(&mut self, limits: DispatchLimits) {
+        let dispatcher = Dispatcher::new(Arc::new(self.far_end.clone()), self.settler.clone(), limits);
+        self.running = Some(tokio::spawn(dispatcher.run(self.stop.clone())));
+    }
+
+    /// A message with one item for the destination, due now.
+    async fn put(&self, destination: &str) -> ItemId {
+        let mut put = sample::small(&hop(destination));
+        let now = Timestamp::now();
+        for item in &mut put.items {
+            (item.enqueued_at, item.next_attempt) = (now, now);
+        }
+        let id = put.items[0].id;
+        self.store.put(put).await.unwrap();
+        id
+    }
+
+    async fn next(&mut self) -> String {
+        self.told.recv().await.expect("the far end is there")
+    }
+
+    /// Waits until the far end has told all this, in this order.
+    async fn expect(&mut self, what: &[&str]) {
+        for what in what {
+            assert_eq!(self.next().await, *what);
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        self.running.take().expect("it was started").await.expect("it ends in good order");
+    }
+
+    fn open_connections(&self) -> String {
+        let text = self.metrics.render(&[], true);
+        let line = text.lines().find(|line| line.starts_with("postern_connections{"));
+        line.expect("connections are counted").rsplit(' ').next().unwrap_or_default().to_owned()
+    }
+}
+
+fn hop(destination: &str) -> NextHop {
+    NextHop::new("fax", destination)
+}
+
+/// Makes the record of the oldest item unreadable, behind the store's back.
+fn spoil_oldest(data: &Path) {
+    let database = rusqlite::Connection::open(data.join("queue.db")).unwrap();
+    let sql = "UPDATE items SET item = 'spoilt' WHERE key = (SELECT min(key) FROM items)";
+    assert_eq!(database.execute(sql, []).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_does_not_hold_up_its_neighbours() {
+    let mut world = World::new(1, []);
+    let spoilt = world.put("a").await;
+    world.put("a").await;
+    world.store.flush().await.unwrap();
+    spoil_oldest(&world.data());
+    world.start(LIMITS);
+    world.expect(&["open a", "deliver a"]).await;
+    world.stop().await;
+    let view = world.store.index().item_view(spoilt).expect("it is kept");
+    assert!(view.leased && view.attempts == 0, "it is left alone for a while: {view:?}");
+    let hops = world.store.index().hops();
+    assert_eq!((hops.len(), hops[0].items, hops[0].retry_at), (1, 1, None));
+}
+
+#[tokio::test]
+async fn a_panic_of_a_connector_is_an_attempt_that_failed() {
+    let mut world = World::new(1, [Act::Panic]);
+    let (first, _) = (world.put("a").await, world.put("a").await);
+    world.start(LIMITS);
+    world.expect(&["open a", "open a", "deliver a"]).await;
+    world.stop().await;
+    let view = world.store.index().item_view(first).expect("it is kept");
+    assert_eq!((view.attempts, view.leased), (1, false));
+    assert!(view.next_attempt.unwrap() > Timestamp::now(), "it is not due at once");
+    let loaded = world.store.load(first).await.unwrap().unwrap();
+    assert_eq!(loaded.item.traps, 1);
+    let said = loaded.item.last_error.clone().unwrap();
+    assert!(said.contains("the connector's code failed: a fault in the connector"), "{said}");
+    assert_eq!(world.open_connections(), "0");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_before_another_takes_its_slot() {
+    let mut world = World::new(1, []);
+    world.start(LIMITS);
+    for destination in ["a", "b", "a"] {
+        world.put(destination).await;
+        let (open, deliver) = (format!("open {destination}"), format!("deliver {destination}"));
+        let mut told = world.next().await;
+        if told.starts_with("close") {
+            told = world.next().await;
+        }
+        assert_eq!(told, open);
+        assert_eq!(world.next().await, deliver);
+    }
+    world.stop().await;
+    world.expect(&["close a"]).await;
+    assert_eq!((world.store.index().len(), world.open_connections().as_str()), (0, "0"));
+}
+
+#[tokio::test]
+async fn several_idle_connections_to_one_destination_are_all_closed() {
+    let barrier = Arc::new(Barrier::new(2));
+    let mut world = World::new(2, [Act::Together(barrier.clone()), Act::Together(barrier)]);
+    let _ = (world.put("a").await, world.put("a").await);
+    world.start(DispatchLimits { connections: 2, per_destination: 2, ..LIMITS });
+    world.expect(&["open a", "open a", "deliver a", "deliver a"]).await;
+    world.stop().await;
+    world.expect(&["close a", "close a"]).await;
+    assert_eq!((*world.far_end.opened(), world.open_connections().as_str()), (0, "0"));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_it_was_idle_costs_no_attempt() {
+    let mut world = World::new(1, [Act::Deliver, Act::Gone]);
+    world.start(LIMITS);
+    world.put("a").await;
+    world.expect(&["open a", "deliver a"]).await;
+    world.put("a").await;
+    world.expect(&["open a", "deliver a"]).await;
+    world.stop().await;
+    assert_eq!((world.store.index().len(), world.store.index().failures(&hop("a"))), (0, 0));
+}
+
+#[tokio::test]
+async fn a_new_connection_that_is_closed_at_once_puts_the_queue_into_retry() {
+    let mut world = World::new(1, [Act::Gone]);
+    let item = world.put("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a"]).await;
+    world.stop().await;
+    let view = world.store.index().item_view(item).unwrap();
+    assert_eq!((view.attempts, world.store.index().failures(&hop("a"))), (1, 1));
+}
+
+#[tokio::test]
+async fn an_older_connection_does_not_take_back_a_refusal() {
+    let mut world = World::new(1, []);
+    let waits = Act::WhenRefused(world.store.clone());
+    world.far_end.acts.lock().unwrap().push_back(waits);
+    let _ = (world.put("a").await, world.put("a").await);
+    world.start(DispatchLimits { connections: 2, per_destination: 2, ..LIMITS });
+    world.expect(&["open a", "deliver a"]).await;
+    world.stop().await;
+    let hops = world.store.index().hops();
+    assert_eq!((hops[0].items, hops[0].failures), (1, 1));
+    assert!(hops[0].retry_at.is_some());
+}

@@ -1,0 +1,224 @@
+//! Poller: asks a connector about its pending receipts at intervals.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_model::Receipt;
+use postern_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::connector::Connector;
+use crate::dispatch::{ReceiptSender, Settler};
+
+/// Receipts asked about in one call; agents need not look at more.
+const POLL_BATCH: usize = 64;
+/// Receipts asked about in one round; the next round goes on behind them.
+const MAX_ROUND: usize = 10_000;
+/// So many calls in a row that fail end a round: the far end is down.
+const MAX_FAILURES: usize = 8;
+
+/// The polls of one connector.
+pub struct Poller {
+    connector: Arc<dyn Connector>,
+    settler: Arc<Settler>,
+    receipts: ReceiptSender,
+    interval: Duration,
+}
+
+/// What came of the calls of a round.
+#[derive(Debug, Default)]
+struct Round {
+    /// Where the next one goes on; `None`: from the oldest receipt.
+    next: Option<String>,
+    /// Calls that failed.
+    failures: usize,
+    /// What the last of them said.
+    error: String,
+}
+
+impl Poller {
+    /// A poller for a connector that can be polled.
+    #[must_use]
+    pub fn new(
+        connector: Arc<dyn Connector>,
+        settler: Arc<Settler>,
+        receipts: ReceiptSender,
+        interval: Duration,
+    ) -> Self {
+        Self { connector, settler, receipts, interval }
+    }
+
+    /// Polls until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut after = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.interval) => {}
+            }
+            let connector = self.connector.name();
+            // All ids are read first: those that are decided meanwhile change nothing about what comes next.
+            match pending(&**self.settler.store(), connector, after.take()).await {
+                Ok((ids, whole)) => {
+                    let round = self.ask(&ids, whole, &stop).await;
+                    if round.failures > 0 {
+                        let Round { failures, error, .. } = &round;
+                        tracing::warn!(connector, calls = failures, error, "receipts could not be polled");
+                    }
+                    after = round.next;
+                }
+                Err(error) => tracing::warn!(connector, %error, "pending receipts cannot be read"),
+            }
+        }
+    }
+
+    /// Asks call by call, going on after one that failed. `whole`: nothing lies behind these ids.
+    async fn ask(&self, ids: &[String], whole: bool, stop: &CancellationToken) -> Round {
+        let (mut round, mut in_a_row) = (Round::default(), 0);
+        // Going on behind an id works only while it is pending: the last one without a word is.
+        let mut last_pending = None;
+        for batch in ids.chunks(POLL_BATCH) {
+            if stop.is_cancelled() {
+                return round;
+            }
+            match self.connector.poll_receipts(batch).await {
+                Ok(words) => {
+                    in_a_row = 0;
+                    // An agent speaks for the receipts that it was asked about, and for no others.
+                    let words: Vec<Receipt> = words.into_iter().filter(|r| batch.contains(&r.id)).collect();
+                    let told: HashSet<&str> = words.iter().map(|r| r.id.as_str()).collect();
+                    let silent = batch.iter().rfind(|id| !told.contains(id.as_str()));
+                    last_pending = silent.or(last_pending);
+                    let closed = !words.is_empty()
+                        && self.receipts.send((self.connector.name().to_owned(), words)).is_err();
+                    if closed {
+                        return round;
+                    }
+                }
+                Err(deferral) => {
+                    (round.failures, in_a_row) = (round.failures + 1, in_a_row + 1);
+                    round.error = deferral.response.to_string();
+                    last_pending = batch.last();
+                    if in_a_row >= MAX_FAILURES {
+                        round.next = last_pending.cloned();
+                        return round;
+                    }
+                }
+            }
+        }
+        if !whole {
+            round.next = last_pending.cloned();
+        }
+        round
+    }
+}
+
+/// The ids of the receipts of a round, and whether nothing lies behind them.
+async fn pending(
+    store: &dyn Store,
+    connector: &str,
+    after: Option<String>,
+) -> Result<(Vec<String>, bool), StoreError> {
+    let known = store.receipts(connector.to_owned(), after, MAX_ROUND).await?;
+    let whole = known.len() < MAX_ROUND;
+    Ok((known.into_iter().map(|r| r.id).collect(), whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use postern_model::{Deferral, NextHop, Refusal};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::connector::{BoxFuture, Connection, ConnectorState};
+    use crate::receipts::tests::{Site, delivered};
+
+    /// Keeps what it was asked, fails in the calls of these numbers, and says of each other id that it arrived.
+    struct FarEnd {
+        asked: Mutex<Vec<Vec<String>>>,
+        fails: fn(usize) -> bool,
+    }
+
+    impl Connector for FarEnd {
+        fn name(&self) -> &'static str {
+            "fax"
+        }
+
+        fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+            unreachable!("nothing is delivered")
+        }
+
+        fn poll_receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {
+            Box::pin(async move {
+                let mut asked = self.asked.lock().unwrap();
+                asked.push(ids.to_vec());
+                if (self.fails)(asked.len()) {
+                    return Err(Deferral::new(451, (4, 4, 1), "down", "service-unavailable"));
+                }
+                Ok(vec![delivered(&ids[0]), delivered("of nobody")])
+            })
+        }
+
+        fn can_poll(&self) -> bool {
+            true
+        }
+
+        fn state(&self) -> ConnectorState {
+            ConnectorState::Ready
+        }
+    }
+
+    fn poller(site: &Site, fails: fn(usize) -> bool) -> (Arc<FarEnd>, Poller) {
+        let far_end = Arc::new(FarEnd { asked: Mutex::default(), fails });
+        let (settler, receipts) = (site.settler.clone(), site.sender.clone());
+        (far_end.clone(), Poller::new(far_end, settler, receipts, Duration::from_secs(60)))
+    }
+
+    fn ids(count: usize) -> Vec<String> {
+        (0..count).map(|n| format!("R-{n}")).collect()
+    }
+
+    fn words(receiver: &mut mpsc::UnboundedReceiver<(String, Vec<Receipt>)>) -> Vec<String> {
+        std::iter::from_fn(|| receiver.try_recv().ok()).flat_map(|(_, r)| r).map(|r| r.id).collect()
+    }
+
+    #[tokio::test]
+    async fn each_receipt_is_asked_about_once_and_a_call_that_fails_holds_up_no_other() {
+        let (site, mut receiver) = Site::new();
+        let (far_end, poller) = poller(&site, |call| call == 2);
+        let round = poller.ask(&ids(200), true, &CancellationToken::new()).await;
+        assert_eq!((round.failures, round.next), (1, None));
+        let asked = far_end.asked.lock().unwrap();
+        assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 64, 8]);
+        assert_eq!(asked.concat(), ids(200));
+        assert_eq!(words(&mut receiver), ["R-0", "R-128", "R-192"]);
+    }
+
+    #[tokio::test]
+    async fn a_round_that_is_cut_short_goes_on_behind_it() {
+        let (site, _receiver) = Site::new();
+        let (far_end, poller) = poller(&site, |_| true);
+        let round = poller.ask(&ids(2_000), true, &CancellationToken::new()).await;
+        assert_eq!(far_end.asked.lock().unwrap().len(), MAX_FAILURES);
+        assert_eq!(round.next.as_deref(), Some("R-511"));
+        // Not behind R-64, of which a word came: it may be gone before the next round.
+        let (_, poller) = self::poller(&site, |_| false);
+        let round = poller.ask(&ids(65), false, &CancellationToken::new()).await;
+        assert_eq!(round.next.as_deref(), Some("R-63"));
+    }
+
+    #[tokio::test]
+    async fn pending_ids_come_oldest_first() {
+        let (site, _receiver) = Site::new();
+        for id in ["b", "a", "c"] {
+            site.pending(&[id]).await;
+        }
+        let (all, whole) = pending(&*site.store, "fax", None).await.unwrap();
+        assert_eq!((all.join(" ").as_str(), whole), ("b a c", true));
+        let (rest, _) = pending(&*site.store, "fax", Some("a".to_owned())).await.unwrap();
+        assert_eq!(rest, ["c"]);
+    }
+}
