@@ -440,6 +440,9 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Its default ends the process when a file reaches the size limit of the process; listened for, the write fails
+    /// instead, as on a full disk.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -452,6 +455,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -175,6 +175,7 @@ impl Shared {
     }
 
     fn publish(self: &Arc<Self>, request: &DeliveryRequest) -> Result<Published, DropError> {
+        self.take_back_vanished();
         let (directory, number) = self.directory()?;
         let recipients: Vec<String> = request.recipients().map(|r| r.address.display()).collect();
         let header = self.trace(request, &recipients);
@@ -192,6 +193,16 @@ impl Shared {
             open.take();
         }
         Ok(published)
+    }
+
+    /// Opens the directory anew when it is the one again in which files lie that vanished: its watcher must know them,
+    /// before another file shows the gateway that it is back.
+    fn take_back_vanished(&self) {
+        let is_there = |name: &str| self.settings.path.join(name).exists();
+        if lock(&self.files).come_back(is_there) {
+            tracing::warn!(connector = %self.name, "the drop directory with the files that vanished is back");
+            lock(&self.open).take();
+        }
     }
 
     /// The open directory with its number; opens it, with its watcher, when it is not.
@@ -234,6 +245,7 @@ impl Shared {
     }
 
     fn look_after_directory(self: &Arc<Self>) {
+        self.take_back_vanished();
         // An error stands in the state; the next refresh or delivery tries again.
         let Ok((directory, number)) = self.directory() else { return };
         let is_due = |open: &&mut Open| open.number == number && open.swept.elapsed() >= SWEEP_INTERVAL;
@@ -306,11 +318,14 @@ impl Shared {
                 let connector = &self.name;
                 tracing::warn!(%connector, file = name, "the gateway emptied the file in place: that is no pickup");
             }
-            PickupEvent::Vanished { name, .. } => tracing::warn!(
-                connector = %self.name,
-                file = name,
-                "the drop directory was replaced by another without this file: nobody can tell whether it was taken"
-            ),
+            PickupEvent::Vanished { name, .. } => {
+                lock(&self.files).vanished(&name);
+                tracing::warn!(
+                    connector = %self.name,
+                    file = name,
+                    "the drop directory was replaced by another without this file: nobody can tell whether it was taken"
+                );
+            }
             PickupEvent::DirectoryGone { reason, .. } => {
                 tracing::error!(connector = %self.name, %reason, "the drop directory is gone; its mail waits");
                 self.set_state(ConnectorState::Disabled(format!("the drop directory is gone: {reason}")));
@@ -371,7 +386,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether the fault is one of the directory, so that it must be opened anew.
 fn needs_reopening(error: &DropError) -> bool {
-    error.concerns_directory() && !matches!(error, DropError::Quota { .. } | DropError::Full { .. })
+    // One that is gone mends itself when it is back, and knows then whether it is the same.
+    let passing = matches!(error, DropError::Quota { .. } | DropError::Full { .. } | DropError::Gone { .. });
+    error.concerns_directory() && !passing
 }
 
 /// A fault of the directory holds for the whole queue; one of the file for its item only.

@@ -142,7 +142,10 @@ fn a_file_that_went_away_with_its_directory_does_not_count_as_taken() {
     });
     let wrong: Vec<&Value> = relayed.iter().filter(|row| row["message_id"] == lost.as_str()).collect();
     assert!(wrong.is_empty(), "nobody took it, but the sender was told so: {wrong:?}");
-    assert_eq!(site.audit()["pending"], 1, "nobody can tell what became of it");
+    // Nobody can tell what became of it: it is pending, and the audit names its file.
+    let audit = site.cli(&["audit"]);
+    assert_eq!(audit.json()["pending"], 1, "{audit:?}");
+    assert!(audit.code == 1 && audit.json()["faults"].to_string().contains(&lost), "{audit:?}");
 
     // The old directory comes back with its file, and now the gateway takes it.
     fs::remove_dir_all(&drop).unwrap();

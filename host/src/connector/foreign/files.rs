@@ -13,6 +13,8 @@ enum Stage {
     TakenEarly,
     /// On the queue's record, and not yet taken.
     Outstanding,
+    /// It went away with its directory: nobody can tell whether it was taken.
+    Vanished,
 }
 
 /// What is known of published files, by their names.
@@ -40,21 +42,49 @@ impl Files {
 
     /// Its hand-over, begun at `at`, is on record.
     pub(super) fn recorded(&mut self, name: &str, at: Timestamp) {
-        let before = self.files.remove(name);
-        if before.is_none_or(|(stage, _)| stage != Stage::TakenEarly) {
-            self.files.insert(name.to_owned(), (Stage::Outstanding, at));
+        match self.files.remove(name).map(|(stage, _)| stage) {
+            Some(Stage::TakenEarly) => {}
+            Some(Stage::Vanished) => drop(self.files.insert(name.to_owned(), (Stage::Vanished, at))),
+            Some(Stage::InFlight | Stage::Outstanding) | None => {
+                self.files.insert(name.to_owned(), (Stage::Outstanding, at));
+            }
         }
+    }
+
+    /// Its directory was replaced by another one without it.
+    pub(super) fn vanished(&mut self, name: &str) {
+        if let Some((stage, _)) = self.files.get_mut(name) {
+            *stage = Stage::Vanished;
+        }
+    }
+
+    /// Whether files that vanished lie there again: their directory is back. They are outstanding from now on, and
+    /// what does not lie there went away with the directory that was in its place.
+    pub(super) fn come_back(&mut self, is_there: impl Fn(&str) -> bool) -> bool {
+        let gone = |stage: Stage| stage == Stage::Vanished;
+        if !self.files.iter().any(|(name, (stage, _))| gone(*stage) && is_there(name)) {
+            return false;
+        }
+        for (name, (stage, _)) in &mut self.files {
+            if *stage != Stage::TakenEarly {
+                *stage = if is_there(name) { Stage::Outstanding } else { Stage::Vanished };
+            }
+        }
+        true
     }
 
     /// The files that lie there as far as known: a watcher that starts must be told of them.
     pub(super) fn present(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().filter(|(_, (stage, _))| *stage != Stage::TakenEarly).map(|(name, _)| name.as_str())
+        let lies = |stage: &Stage| matches!(stage, Stage::InFlight | Stage::Outstanding);
+        self.files.iter().filter(move |(_, (stage, _))| lies(stage)).map(|(name, _)| name.as_str())
     }
 
     /// Forgets what was never recorded for `age` and belongs to no item in the queue: its item was removed meanwhile.
     pub(super) fn prune(&mut self, now: Timestamp, age: SignedDuration, is_queued: impl Fn(&str) -> bool) {
         self.files.retain(|name, (stage, since)| {
-            *stage == Stage::Outstanding || since.duration_until(now) < age || is_queued(name)
+            matches!(stage, Stage::Outstanding | Stage::Vanished)
+                || since.duration_until(now) < age
+                || is_queued(name)
         });
     }
 
@@ -128,6 +158,20 @@ mod tests {
         files.recorded("outstanding", at(0));
         files.prune(at(60), HOUR, |name| name == "queued");
         assert_eq!(files.files.keys().collect::<Vec<_>>(), ["outstanding", "queued", "young"]);
+    }
+
+    #[test]
+    fn files_that_vanished_with_their_directory_are_outstanding_again_when_it_is_back() {
+        let mut files = Files::default();
+        for name in ["old", "lost", "new"] {
+            files.recorded(name, at(0));
+        }
+        files.vanished("old");
+        files.vanished("lost");
+        assert_eq!(present(&files), ["new"]);
+        assert!(!files.come_back(|name| name == "new"));
+        assert!(files.come_back(|name| name == "old"));
+        assert_eq!(present(&files), ["old"], "what lay in the other directory is gone with it");
     }
 
     #[test]

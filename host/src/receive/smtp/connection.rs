@@ -231,17 +231,26 @@ impl ClientConnection {
             self.content.clear();
             return Ok(self.refuse(&response));
         }
-        let content = match self.spilled.take() {
-            Some(file) => file.finish(),
-            None => Content::from(Bytes::from(std::mem::take(&mut self.content))),
-        };
         let mut recipients = Vec::with_capacity(message.recipients.len());
         for request in &message.recipients {
             match self.address(&request.forward_path) {
                 Ok(address) => recipients.push((address, &request.params)),
-                Err(response) => return Ok(self.refuse(&response)),
+                Err(response) => {
+                    // Dropping an unfinished file removes it.
+                    self.spilled = None;
+                    self.content.clear();
+                    return Ok(self.refuse(&response));
+                }
             }
         }
+        let content = match self.spilled.take() {
+            Some(file) => file.finish(),
+            None => Content::from(Bytes::from(std::mem::take(&mut self.content))),
+        };
+        let file = match &content {
+            Content::File { path, .. } => Some(path.clone()),
+            Content::Memory(_) => None,
+        };
         let facts = envelope::Facts {
             connector: &self.door.config.name,
             client: self.client,
@@ -252,6 +261,10 @@ impl ClientConnection {
         match self.door.submitter.submit(submission).await {
             Ok(id) => Ok(Verdict::accept_with(&format!("queued as {id}"))),
             Err(error) => {
+                // What the store did not take lies where it came in; what it took is there no more.
+                if let Some(file) = file {
+                    let _ = tokio::fs::remove_file(file).await;
+                }
                 tracing::warn!(connector = %self.door.config.name, client = %self.client, %error, "message refused");
                 Ok(self.refuse(&error.response()))
             }
