@@ -23,6 +23,16 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long a server may take for what is left after the last reply.
 const SETTLE_LIMIT: Duration = Duration::from_mins(5);
 
+/// How long a server is watched to see whether it rests. Postern moves its tracking events a second later, and that is
+/// work for these messages, too.
+const REST: Duration = Duration::from_millis(1200);
+
+/// A server that uses less processor time than this in [`REST`] does nothing but look at its clocks.
+const REST_CPU: Duration = Duration::from_millis(40);
+
+/// How often it is watched at most: a server that never rests must not hold up the run.
+const RESTS: usize = 10;
+
 /// Where mail goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sink {
@@ -222,8 +232,21 @@ impl Subject {
             thread::sleep(POLL);
         }
         let seconds = monotonic().saturating_sub(Duration::from_nanos(sent.started_at)).as_secs_f64();
-        let cpu = self.server.cpu()?.saturating_sub(before);
+        let cpu = self.cpu_at_rest()?.saturating_sub(before);
         let count = float(sent.messages);
         Ok(Round { rate: count / seconds, cpu: cpu.as_secs_f64() * 1e6 / count, sent })
+    }
+
+    /// The server's processor time when it has finished what it does behind the scenes.
+    fn cpu_at_rest(&self) -> Fallible<Duration> {
+        let mut cpu = self.server.cpu()?;
+        for _ in 0..RESTS {
+            thread::sleep(REST);
+            let before = std::mem::replace(&mut cpu, self.server.cpu()?);
+            if cpu.saturating_sub(before) < REST_CPU {
+                break;
+            }
+        }
+        Ok(cpu)
     }
 }

@@ -138,7 +138,7 @@ impl Metrics {
         self.refusals.get_or_create(&by(connector, &code.to_string())).inc();
     }
 
-    /// A receipt came in: `settled`, `early`, `unknown`, `repeated`.
+    /// A receipt came in: `settled`, `watched`, `pending`, `unknown`, `dropped`.
     pub fn receipt(&self, connector: &str, what: &str) {
         self.receipts.get_or_create(&by(connector, what)).inc();
     }

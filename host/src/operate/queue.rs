@@ -59,6 +59,11 @@ pub async fn set(
     dry_run: bool,
 ) -> Result<Value, OperateError> {
     let hops = matching(operations, queue)?;
+    if hops.is_empty() {
+        return Err(OperateError::NotFound(format!(
+            "connector {queue} has no queue at this moment: name {queue}/DESTINATION for one that is still to come"
+        )));
+    }
     let items: usize = hops.iter().map(|h| h.items).sum();
     let names: Vec<String> = hops.iter().map(|h| h.next_hop.to_string()).collect();
     if !dry_run {

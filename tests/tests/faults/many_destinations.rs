@@ -1,18 +1,18 @@
-//! One dead destination among two hundred of one agent connector.
+//! One dead destination among a thousand of one agent connector.
 
 use postern_tests::{Site, eventually, http, messages};
 
 use crate::encode;
 use crate::load::JO;
 
-const LIVE: usize = 200;
+const LIVE: usize = 1_000;
 
 /// Messages for each destination, the dead one too.
 const MESSAGES: usize = 3;
 
 #[test]
-fn two_hundred_live_destinations_are_served_while_the_one_beside_them_is_dead() {
-    let site = Site::with("", "max_recipients = 500");
+fn a_thousand_live_destinations_are_served_while_the_one_beside_them_is_dead() {
+    let site = Site::with("", "max_recipients = 1001");
     let agent = encode::encode_into(&crate_file("dead-destination.wat"), site.folder());
     let site = site.section(&format!(
         "[delivery_agent_connectors.many]\naddress_spaces = [\"SMTP:*\"]\nagent = {agent:?}\nretry = \"100ms*600, 1h\""

@@ -31,7 +31,7 @@ pub fn limited(site: &Site, kib: u32, at_limit: AtLimit) -> Command {
     };
     // POSIX counts in blocks of 512 bytes. The limit is set last, and nothing of the shell remains.
     let script = format!("{trap}ulimit -f {}; exec \"$@\"", kib * 2);
-    let mut command = Command::new("sh");
+    let mut command = Command::new("/bin/sh");
     command.args(["-c", &script, "sh"]).arg(cli::program());
     arguments(&mut command, site);
     command
