@@ -246,7 +246,7 @@ fn limited_process() {
 #[test]
 fn a_write_that_the_system_cuts_off_leaves_nothing_visible() {
     let place = Place::new();
-    let status = Command::new("sh")
+    let status = Command::new("/bin/sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
         .args(["tests::crash::limited_process", "--exact", "--ignored", "--quiet"])

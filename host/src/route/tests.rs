@@ -277,5 +277,5 @@ fn an_explanation_says_the_same_as_the_resolution() {
     );
     let nowhere = table.resolve(&address("PAGER:1"), None).explain();
     assert_eq!((nowhere.connector.as_deref(), nowhere.held), (None, false));
-    assert_eq!(nowhere.to_string(), "PAGER:1\nno connector has an address space for PAGER:1; fails at once");
+    assert_eq!(nowhere.to_string(), "PAGER:1\nno connector has an address space for PAGER:1; not accepted");
 }
