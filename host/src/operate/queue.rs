@@ -59,7 +59,7 @@ pub async fn set(
     dry_run: bool,
 ) -> Result<Value, OperateError> {
     let hops = matching(operations, queue)?;
-    if hops.is_empty() {
+    if hops.is_empty() && action == QueueAction::Suspend {
         return Err(OperateError::NotFound(format!(
             "connector {queue} has no queue at this moment: name {queue}/DESTINATION for one that is still to come"
         )));
