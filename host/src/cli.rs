@@ -13,6 +13,7 @@ mod explain;
 mod init;
 mod message;
 mod queue;
+mod reload;
 mod run;
 mod table;
 mod track;
@@ -54,6 +55,8 @@ struct Cli {
 enum Verb {
     /// Run the host until SIGTERM or SIGINT.
     Run(run::RunArguments),
+    /// Let the running host take up the changed config; nothing changes when it has faults.
+    Reload,
     /// Check the config and everything it names, exactly as `run` does before it starts.
     Check,
     /// Write a commented config with its folders and a systemd unit.
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
     let common = Common { config: cli.config, json: cli.json };
     let result = match cli.verb {
         Verb::Run(arguments) => run::run(&common, &arguments),
+        Verb::Reload => reload::run(&common),
         Verb::Check => check::run(&common),
         Verb::Init(arguments) => init::run(&common, &arguments),
         Verb::Demo(arguments) => demo::run(&common, &arguments),

@@ -1,18 +1,18 @@
-//! Connector: what takes items out of the host. One kind, one file in `connector/`, one line in [`build_all`].
+//! Connector: what takes items out of the host. One kind, one file in `connector/`, one line in [`Factory::build`].
 
 pub mod delivery_agent;
 pub mod foreign;
 pub mod send;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use postern_agent::{AgentSpec, Runtime, RuntimeConfig};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
-use crate::config::{AgentLimits, Config, DeliveryAgentConfig};
+use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::server::StartError;
@@ -56,6 +56,16 @@ pub trait Connector: Send + Sync + 'static {
     /// for them.
     fn watch(&self, _receipts: &[(String, Timestamp)]) {}
 
+    /// Why it can never work until it is made anew. Its mail waits.
+    fn load_fault(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether what it was made from, beside its config, has changed since (the agent's file). May block.
+    fn is_outdated(&self) -> bool {
+        false
+    }
+
     /// Called at start and now and then, on a thread that may block: it may open again what was lost.
     fn refresh(&self) {}
 }
@@ -82,44 +92,91 @@ pub enum ConnectorState {
     Disabled(String),
 }
 
-/// Builds the enabled connectors of a config, each kind by its own line. Blocking: agents may have to be compiled.
-///
-/// # Errors
-/// When the agents' runtime does not start. A connector that cannot be used is built all the same: its state says why.
-pub fn build_all(
-    config: &Config,
-    receipts: &ReceiptSender,
-    metrics: &Arc<Metrics>,
-    is_queued: &IsQueued,
-) -> Result<Vec<Arc<dyn Connector>>, StartError> {
-    let host = &config.host.name;
-    let mut all: Vec<Arc<dyn Connector>> = Vec::new();
-    let agents: Vec<_> = config.delivery_agent_connectors.iter().filter(|a| a.common.enabled).collect();
-    if !agents.is_empty() {
-        let mut settings = RuntimeConfig::new(config.host.data_directory.join("agent-cache"));
-        settings.max_instances = config.host.max_agent_instances;
-        let runtime = Runtime::new(settings).map_err(|e| StartError::Runtime(e.to_string()))?;
-        for agent in agents {
-            let name = agent.common.name.clone();
-            all.push(match agent_spec(agent) {
-                Ok(spec) => Arc::new(DeliveryAgentConnector::load(name, runtime.clone(), spec)),
-                Err(reason) => Arc::new(DeliveryAgentConnector::disabled(name, runtime.clone(), reason)),
-            });
+/// Makes connectors from their tables, each kind by its own line.
+pub struct Factory {
+    receipts: ReceiptSender,
+    metrics: Arc<Metrics>,
+    is_queued: IsQueued,
+    /// Made for the first agent, and shared by all.
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Factory {
+    /// A factory for connectors that send receipts there, count here, and may ask whether an item is queued.
+    #[must_use]
+    pub fn new(receipts: ReceiptSender, metrics: Arc<Metrics>, is_queued: IsQueued) -> Self {
+        Self { receipts, metrics, is_queued, runtime: Mutex::default() }
+    }
+
+    /// Makes the enabled connector of this name; `None` when the config has none. Blocking: an agent may have to be
+    /// compiled.
+    ///
+    /// # Errors
+    /// When the agents' runtime does not start. A connector that cannot be used is made all the same: its state says
+    /// why.
+    pub fn build(&self, config: &Config, name: &str) -> Result<Option<Arc<dyn Connector>>, StartError> {
+        let is_it = |common: &Outgoing| common.enabled && &*common.name == name;
+        if let Some(agent) = config.delivery_agent_connectors.iter().find(|a| is_it(&a.common)) {
+            return Ok(Some(Arc::new(self.agent(agent, &config.host)?)));
         }
+        if let Some(foreign) = config.foreign_connectors.iter().find(|f| is_it(&f.common)) {
+            let (receipts, metrics) = (self.receipts.clone(), self.metrics.clone());
+            let is_queued = self.is_queued.clone();
+            let made = ForeignConnector::new(foreign, &config.host.name, receipts, metrics, is_queued);
+            return Ok(Some(Arc::new(made)));
+        }
+        if let Some(send) = config.send_connectors.iter().find(|s| is_it(&s.common)) {
+            return Ok(Some(Arc::new(SendConnector::new(send, &config.host.name))));
+        }
+        Ok(None)
     }
-    for foreign in config.foreign_connectors.iter().filter(|f| f.common.enabled) {
-        all.push(Arc::new(ForeignConnector::new(
-            foreign,
-            host,
-            receipts.clone(),
-            metrics.clone(),
-            is_queued.clone(),
-        )));
+
+    fn agent(
+        &self,
+        agent: &DeliveryAgentConfig,
+        host: &HostConfig,
+    ) -> Result<DeliveryAgentConnector, StartError> {
+        let runtime = self.runtime(host)?;
+        let name = agent.common.name.clone();
+        Ok(match agent_spec(agent) {
+            Ok(spec) => DeliveryAgentConnector::load(name, runtime, spec),
+            Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
+        })
     }
-    for send in config.send_connectors.iter().filter(|s| s.common.enabled) {
-        all.push(Arc::new(SendConnector::new(send, host)));
+
+    fn runtime(&self, host: &HostConfig) -> Result<Runtime, StartError> {
+        let mut made = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*made {
+            return Ok(runtime.clone());
+        }
+        let mut settings = RuntimeConfig::new(host.data_directory.join("agent-cache"));
+        settings.max_instances = host.max_agent_instances;
+        let runtime = Runtime::new(settings).map_err(|e| StartError::Runtime(e.to_string()))?;
+        Ok(made.insert(runtime).clone())
     }
-    Ok(all)
+}
+
+/// The connectors that run now. A reload exchanges them one by one.
+#[derive(Default)]
+pub struct CurrentConnectors(RwLock<HashMap<String, Arc<dyn Connector>>>);
+
+impl CurrentConnectors {
+    /// The one of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Connector>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Puts one in the place of its name.
+    pub fn set(&self, connector: Arc<dyn Connector>) {
+        let name = connector.name().to_owned();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, connector);
+    }
+
+    /// Takes one out.
+    pub fn remove(&self, name: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
 }
 
 /// What an agent gets: its settings, and what the config grants.

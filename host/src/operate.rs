@@ -14,11 +14,11 @@ use postern_store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::connector::{Connector, ConnectorState};
+use crate::connector::{BoxFuture, ConnectorState, CurrentConnectors};
 use crate::dispatch::Settler;
 use crate::tracking;
 
-pub use audit::{Audit, DropFolder};
+pub use audit::Audit;
 pub use control::{ControlError, ControlServer, ask, is_running};
 
 /// A question or an order.
@@ -77,6 +77,8 @@ pub enum Request {
     },
     /// Recount everything.
     Audit,
+    /// Read the config again and take up what changed.
+    Reload,
 }
 
 /// What to do with a queue.
@@ -104,6 +106,9 @@ pub enum OperateError {
     /// The store or a file said no.
     #[error("{0}")]
     Failed(String),
+    /// The config has faults.
+    #[error("{0}")]
+    Config(String),
 }
 
 impl From<postern_store::StoreError> for OperateError {
@@ -117,14 +122,15 @@ pub struct Operations {
     /// Settles what operators decide.
     pub settler: Arc<Settler>,
     /// The connectors of a running host; none when it is stopped.
-    pub connectors: Vec<Arc<dyn Connector>>,
+    pub connectors: Arc<CurrentConnectors>,
     /// Where the tracking files lie.
     pub tracking: PathBuf,
-    /// The drop directories, for the audit.
-    pub drop_folders: Vec<DropFolder>,
-    /// Whether a host works on the store.
-    pub running: bool,
+    /// Takes up a changed config; `None`: no host works on the store.
+    pub reload: Option<Reload>,
 }
+
+/// Takes up a changed config and says what changed.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<Value, OperateError>> + Send + Sync>;
 
 impl Operations {
     /// Answers a request.
@@ -144,7 +150,18 @@ impl Operations {
             Request::ConnectorList => Ok(self.connectors()),
             Request::Track { query } => self.track(query).await,
             Request::Audit => audit::run(self).await.map(|a| json(&a)),
+            Request::Reload => match &self.reload {
+                Some(reload) => reload().await,
+                None => {
+                    Err(OperateError::Failed("no host is running: the next start reads the config".into()))
+                }
+            },
         }
+    }
+
+    /// Whether a host works on the store.
+    fn is_running(&self) -> bool {
+        self.reload.is_some()
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -156,7 +173,7 @@ impl Operations {
         let config = &topology.config;
         let hops = self.store().index().hops();
         let rows = config.outgoing().map(|outgoing| {
-            let running = self.connectors.iter().find(|c| c.name() == &*outgoing.name);
+            let running = self.connectors.get(&outgoing.name);
             let (state, reason) = match (outgoing.enabled, running.map(|c| c.state())) {
                 (false, _) => ("off", None),
                 (true, Some(ConnectorState::Ready)) => ("ready", None),

@@ -1,39 +1,48 @@
-//! server: starts everything and stops it again. The only place that does.
+//! server: starts everything, takes up a changed config, and stops it all again. The only place that does.
+
+mod core;
+mod difference;
+mod doors;
+mod signals;
+mod site;
+mod stage;
+mod ways_out;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
 use postern_store::{Store, StoreError};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::config::{Config, ConnectorKind};
+use crate::config::Config;
+use crate::connector::Factory;
 use crate::connector::foreign::IsQueued;
-use crate::connector::{self, Connector};
-use crate::dispatch::{DispatchLimits, Dispatcher, Settler, Watchers};
-use crate::metrics::Metrics;
-use crate::operate::{self, ControlServer, DropFolder, Operations};
+use crate::dispatch::Settler;
+use crate::operate::{self, ControlServer, OperateError, Operations, Reload};
 use crate::outbox::Outbox;
 use crate::private;
-use crate::receipts::{Poller, Receipts};
-use crate::receive::smtp::SmtpListener;
+use crate::receipts::Receipts;
 use crate::submit::Submitter;
-use crate::topology::{CurrentTopology, Topology};
 use crate::tracking::{self, Mover};
+
+use self::core::Core;
+use doors::Doors;
+use site::Site;
+use stage::Stage;
+use ways_out::WaysOut;
+
+pub use signals::{Signals, Wish};
+pub use site::{ReloadError, Reloaded};
 
 /// How often queues are looked through for items that expired where nothing else touches them.
 const SWEEP: Duration = Duration::from_secs(30);
-/// How often connectors look after what they hold open.
-const REFRESH: Duration = Duration::from_secs(15);
 /// How long the last writes may take at a stop.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 /// How long a start waits for a command that holds the data directory for a moment.
@@ -80,65 +89,11 @@ pub struct Host {
     store: Arc<dyn Store>,
     submitter: Arc<Submitter>,
     grace: Duration,
-    /// Stopped first to last: doors, connectors, what follows deliveries, tracking.
+    /// Doors and connectors.
+    site: Arc<Site>,
+    /// Stopped after the site, first to last: what follows deliveries, tracking.
     stages: Vec<Stage>,
     tracking: PathBuf,
-}
-
-/// Tasks that are stopped together.
-struct Stage {
-    name: &'static str,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Stage {
-    fn new(name: &'static str) -> Self {
-        Self { name, stop: CancellationToken::new(), tasks: Vec::new() }
-    }
-
-    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(tokio::spawn(work));
-    }
-}
-
-/// The parts that all of the host shares.
-struct Core {
-    store: Arc<dyn Store>,
-    topology: Arc<CurrentTopology>,
-    metrics: Arc<Metrics>,
-    outbox: Arc<Notify>,
-    receipts: mpsc::UnboundedSender<(String, Vec<postern_model::Receipt>)>,
-    settler: Arc<Settler>,
-    connectors: Arc<OnceLock<Vec<Arc<dyn Connector>>>>,
-}
-
-impl Core {
-    fn new(
-        store: Arc<dyn Store>,
-        config: Config,
-        receipts: mpsc::UnboundedSender<(String, Vec<postern_model::Receipt>)>,
-    ) -> Self {
-        let topology = Arc::new(CurrentTopology::new(Topology::build(config)));
-        let metrics = Arc::new(Metrics::default());
-        let outbox = Arc::new(Notify::new());
-        let connectors: Arc<OnceLock<Vec<Arc<dyn Connector>>>> = Arc::default();
-        let known = connectors.clone();
-        let watchers: Watchers = Arc::new(move |name, receipts| {
-            if let Some(connector) = known.get().and_then(|all| all.iter().find(|c| c.name() == name)) {
-                connector.watch(receipts);
-            }
-        });
-        let settler = Arc::new(Settler::new(
-            store.clone(),
-            topology.clone(),
-            metrics.clone(),
-            outbox.clone(),
-            receipts.clone(),
-            watchers,
-        ));
-        Self { store, topology, metrics, outbox, receipts, settler, connectors }
-    }
 }
 
 /// Opens the store of a config.
@@ -181,33 +136,31 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     let store = open_store_soon(&config).await?;
     let incoming = store.incoming();
     let store: Arc<dyn Store> = Arc::new(store);
-    let (receipt_sender, receipt_receiver) = mpsc::unbounded_channel();
-    let core = Core::new(store.clone(), config.clone(), receipt_sender);
+    let (core, receipts) = Core::new(store.clone(), config.clone());
+    let core = Arc::new(core);
     let submitter = Arc::new(Submitter::new(store, core.topology.clone(), core.metrics.clone()));
 
-    // Everything is bound before anything is delivered: a port that is taken must not cost an attempt.
-    let listeners = bind_doors(&config, &core, &submitter, &incoming).await?;
-    let connectors = build_connectors(&config, &core).await?;
+    let doors = Doors::new(core.clone(), submitter.clone(), incoming);
+    let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core))));
+    let opening = site.start(&config).await?;
     let operations = Arc::new(Operations {
         settler: core.settler.clone(),
-        connectors: connectors.clone(),
+        connectors: core.connectors.clone(),
         tracking: tracking.clone(),
-        drop_folders: drop_folders(&config),
-        running: true,
+        reload: Some(reload_of(site.clone())),
     });
     let control =
         ControlServer::bind(&data).map_err(io_error("making the control socket in", &data.display()))?;
     let admin = bind_admin(&config, &core, &operations).await?;
 
-    let (mut doors, mut ways_out) = (Stage::new("doors"), Stage::new("connectors"));
     let (mut followers, mut trackers) = (Stage::new("reports"), Stage::new("tracking"));
-    let mover = Mover::new(core.store.clone(), tracking.clone(), config.tracking.retention);
+    let mover = Mover::new(core.store.clone(), tracking.clone(), core.topology.clone());
     trackers.spawn(mover.run(trackers.stop.clone()));
     let admin_address = admin.as_ref().map(admin::AdminServer::address);
     if let Some(admin) = admin {
         trackers.spawn(admin.run(trackers.stop.clone()));
     }
-    followers.spawn(Receipts::new(core.settler.clone(), receipt_receiver).run(followers.stop.clone()));
+    followers.spawn(Receipts::new(core.settler.clone(), receipts).run(followers.stop.clone()));
     let outbox = Outbox::new(
         core.store.clone(),
         submitter.clone(),
@@ -219,38 +172,18 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
     followers.spawn(control.run(operations, followers.stop.clone()));
-    start_connectors(&config, &core, &connectors, &mut ways_out).await?;
-    let mut receive = BTreeMap::new();
-    for listener in listeners {
-        receive.insert(listener.name().to_owned(), listener.addresses());
-        doors.spawn(listener.run(doors.stop.clone()));
-    }
+    let receive = site.open(&config, opening).await?;
     tracing::info!(host = config.host.name, ?receive, admin = ?admin_address, "postern runs");
     Ok(Host {
         receive,
         admin: admin_address,
-        store: core.store,
+        store: core.store.clone(),
         submitter,
         grace: config.host.shutdown_grace,
-        stages: vec![doors, ways_out, followers, trackers],
+        site,
+        stages: vec![followers, trackers],
         tracking,
     })
-}
-
-async fn bind_doors(
-    config: &Config,
-    core: &Core,
-    submitter: &Arc<Submitter>,
-    incoming: &Path,
-) -> Result<Vec<SmtpListener>, StartError> {
-    let mut listeners = Vec::new();
-    for receive in config.receive_connectors.iter().filter(|r| r.enabled) {
-        let (submitter, metrics) = (submitter.clone(), core.metrics.clone());
-        let bound =
-            SmtpListener::bind(receive, &config.host.name, submitter, metrics, incoming.to_owned()).await;
-        listeners.push(bound.map_err(io_error("listening for receive connector", &receive.name))?);
-    }
-    Ok(listeners)
 }
 
 async fn bind_admin(
@@ -264,88 +197,42 @@ async fn bind_admin(
     bound.map(Some).map_err(io_error("listening for the admin interface on", &address))
 }
 
-/// Builds the connectors and makes them known to the settler, which tells them of receipts.
-async fn build_connectors(config: &Config, core: &Core) -> Result<Vec<Arc<dyn Connector>>, StartError> {
-    let (config, receipts, metrics) = (config.clone(), core.receipts.clone(), core.metrics.clone());
+/// What makes the connectors of this host.
+fn factory(core: &Core) -> Factory {
     let index = core.store.index().clone();
     let is_queued: IsQueued = Arc::new(move |item| index.item_view(item).is_some());
-    let build = move || connector::build_all(&config, &receipts, &metrics, &is_queued);
-    let connectors = tokio::task::spawn_blocking(build).await??;
-    // Nobody else sets them.
-    let _ = core.connectors.set(connectors.clone());
-    Ok(connectors)
+    Factory::new(core.receipts.clone(), core.metrics.clone(), is_queued)
 }
 
-async fn start_connectors(
-    config: &Config,
-    core: &Core,
-    connectors: &[Arc<dyn Connector>],
-    stage: &mut Stage,
-) -> Result<(), StartError> {
-    for connector in connectors {
-        let Some(outgoing) = config.outgoing().find(|o| &*o.name == connector.name()) else { continue };
-        let known = known_receipts(&core.store, connector.name()).await?;
-        connector.watch(&known);
-        stage.spawn(refresh(connector.clone(), stage.stop.clone()));
-        let connections = outgoing.max_concurrent_connections;
-        let limits = DispatchLimits {
-            connections,
-            // A drop directory is one destination, whatever the address space: all its writers may work at once.
-            per_destination: match outgoing.kind {
-                ConnectorKind::Foreign => connections,
-                _ => outgoing.max_connections_per_destination,
-            },
-            messages: outgoing.max_messages_per_connection,
-            idle: outgoing.connection_idle,
-            settle_window: config.host.settle_window,
-        };
-        let dispatcher = Dispatcher::new(connector.clone(), core.settler.clone(), limits);
-        stage.spawn(dispatcher.run(stage.stop.clone()));
-        if connector.can_poll() {
-            let interval = config
-                .delivery_agent_connectors
-                .iter()
-                .find(|a| a.common.name == outgoing.name)
-                .map_or(Duration::from_secs(60), |a| a.receipt_poll_interval);
-            let poller =
-                Poller::new(connector.clone(), core.settler.clone(), core.receipts.clone(), interval);
-            stage.spawn(poller.run(stage.stop.clone()));
-        }
-    }
-    Ok(())
+/// The reload, as operators order it.
+fn reload_of(site: Arc<Site>) -> Reload {
+    Arc::new(move || {
+        let site = site.clone();
+        Box::pin(async move {
+            let reloaded = reload(&site).await.map_err(|error| match error {
+                ReloadError::Config(report) => OperateError::Config(report),
+                other => OperateError::Failed(format!("nothing was changed: {other}")),
+            })?;
+            Ok(serde_json::to_value(&reloaded).expect("the report is plain data"))
+        })
+    })
 }
 
-/// Lets a connector look after what it holds open, at once and now and then.
-async fn refresh(connector: Arc<dyn Connector>, stop: CancellationToken) {
-    loop {
-        let connector = connector.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || connector.refresh()).await {
-            tracing::error!(%error, "a connector could not be refreshed");
+/// Reloads, and says in the log how it went.
+async fn reload(site: &Site) -> Result<Reloaded, ReloadError> {
+    let result = site.reload().await;
+    match &result {
+        Ok(done) => {
+            let (started, restarted, stopped) = (&done.started, &done.restarted, &done.stopped);
+            tracing::info!(?started, ?restarted, ?stopped, "the config was taken up");
+            if !done.needs_restart.is_empty() {
+                tracing::warn!(keys = ?done.needs_restart, "changed, but in force only after a restart");
+            }
+            done.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(REFRESH) => {}
-        }
+        Err(error) => tracing::error!("the config was not taken up, everything runs on as it did: {error}"),
     }
-}
-
-/// Receipts that an earlier run left: a drop directory looks out for its files again.
-async fn known_receipts(
-    store: &Arc<dyn Store>,
-    connector: &str,
-) -> Result<Vec<(String, Timestamp)>, StartError> {
-    const BATCH: usize = 1_000;
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let batch = store.receipts(connector.to_owned(), after, BATCH).await?;
-        let Some(last) = batch.last() else { return Ok(all) };
-        after = Some(last.id.clone());
-        let whole = batch.len() < BATCH;
-        all.extend(batch.into_iter().map(|r| (r.id, r.at)));
-        if whole {
-            return Ok(all);
-        }
-    }
+    result
 }
 
 /// Settles what expires in queues that nothing else touches (suspended, in retry, without a connector).
@@ -364,16 +251,8 @@ async fn sweep(settler: Arc<Settler>, stop: CancellationToken) {
     }
 }
 
-fn drop_folders(config: &Config) -> Vec<DropFolder> {
-    config
-        .foreign_connectors
-        .iter()
-        .map(|f| DropFolder { connector: f.common.name.to_string(), directory: f.drop_directory.clone() })
-        .collect()
-}
-
 impl Host {
-    /// Where the receive connectors listen.
+    /// Where the receive connectors listened at the start.
     #[must_use]
     pub fn receive(&self) -> &BTreeMap<String, Vec<SocketAddr>> {
         &self.receive
@@ -404,22 +283,21 @@ impl Host {
             .map_err(io_error("writing the ready file", &path.display()))
     }
 
+    /// Reads the config again and takes up what changed; the log says how it went.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        reload(&self.site).await
+    }
+
     /// Stops: doors first, then deliveries (each may finish its item), then reports, receipts and tracking. What has not
     /// ended after `shutdown_grace` is cut off: its items are due again at the next start.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.grace;
+        self.site.end(deadline).await;
         for stage in self.stages {
-            stage.stop.cancel();
-            for mut task in stage.tasks {
-                match tokio::time::timeout_at(deadline, &mut task).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(stage = stage.name, %error, "a task failed"),
-                    Err(_) => {
-                        task.abort();
-                        tracing::warn!(stage = stage.name, grace = ?self.grace, "not everything ended in time");
-                    }
-                }
-            }
+            stage.end(deadline).await;
         }
         let last = async {
             self.store.flush().await?;
@@ -435,53 +313,6 @@ impl Host {
     }
 }
 
-/// The signals that the host minds.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    /// Its default ends the process when a file reaches the size limit of the process; listened for, the write fails
-    /// instead, as on a full disk.
-    _file_size: Signal,
-}
-
-impl Signals {
-    /// From now on SIGTERM, SIGINT and SIGHUP no longer end the process by themselves.
-    ///
-    /// # Errors
-    /// When signals cannot be listened for.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
-        })
-    }
-
-    /// Waits for SIGTERM or SIGINT.
-    pub async fn stop_requested(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP does nothing yet: restart to take up a changed config");
-                }
-            }
-        }
-    }
-}
-
-/// Waits for SIGTERM or SIGINT.
-///
-/// # Errors
-/// When signals cannot be listened for.
-pub async fn wait_for_signal() -> std::io::Result<()> {
-    Signals::listen()?.stop_requested().await;
-    Ok(())
-}
-
 /// Operations on the store of a host that is not running.
 ///
 /// # Errors
@@ -489,11 +320,9 @@ pub async fn wait_for_signal() -> std::io::Result<()> {
 pub async fn open_stopped(config: Config) -> Result<Operations, StartError> {
     let opened = config.clone();
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || open_store(&opened)).await??);
-    let (receipts, _) = mpsc::unbounded_channel();
     let tracking = config.host.data_directory.join("tracking");
-    let drop_folders = drop_folders(&config);
-    let core = Core::new(store, config, receipts);
-    Ok(Operations { settler: core.settler, connectors: Vec::new(), tracking, drop_folders, running: false })
+    let (core, _) = Core::new(store, config);
+    Ok(Operations { settler: core.settler, connectors: Arc::default(), tracking, reload: None })
 }
 
 /// Ends what [`open_stopped`] began.

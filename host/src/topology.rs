@@ -139,4 +139,9 @@ impl CurrentTopology {
     pub fn get(&self) -> Arc<Topology> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Puts another one in force.
+    pub fn swap(&self, topology: Topology) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(topology);
+    }
 }

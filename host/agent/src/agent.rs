@@ -1,7 +1,7 @@
 //! Agent: one loaded delivery agent, as one connector uses it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_model::text::one_line;
@@ -198,7 +198,7 @@ impl Agent {
         check_ceilings(runtime, &spec.limits)?;
         let path = spec.component.clone();
         let wasm = read(&path, spec.limits.component_bytes)?;
-        let digest: String = Sha256::digest(&wasm).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(&wasm);
         let component = runtime.cache().component(runtime.engine(), &wasm, &digest).map_err(|error| {
             LoadError::Compile { path: path.clone(), error: one_line(&format!("{error:#}"), 500) }
         })?;
@@ -238,6 +238,12 @@ impl Agent {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.0.digest
+    }
+
+    /// Whether this file is there and holds another component. Blocking: the file is read.
+    #[must_use]
+    pub fn differs_from(&self, file: &Path) -> bool {
+        read(file, self.limits().component_bytes).is_ok_and(|wasm| digest(&wasm) != self.0.digest)
     }
 
     /// The interfaces that the component imports.
@@ -359,6 +365,11 @@ async fn describe(
         accepts: said.accepts.iter().take(MAX_ACCEPTS).map(|kind| clean(kind)).collect(),
         max_size: said.max_size,
     })
+}
+
+/// SHA-256 in lower-case hex.
+fn digest(wasm: &[u8]) -> String {
+    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(path: &std::path::Path, max: u64) -> Result<Vec<u8>, LoadError> {

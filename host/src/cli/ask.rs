@@ -52,6 +52,7 @@ async fn on_the_store(operations: Operations, request: Request) -> Result<Value,
 fn refused(error: OperateError) -> CliError {
     match error {
         OperateError::NotFound(_) => CliError::no(error),
+        OperateError::Config(_) => CliError::usage(error),
         OperateError::Busy(_) | OperateError::Failed(_) => CliError::failed(error),
     }
 }

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{CliError, CliResult, Common};
 use crate::config::LogFormat;
-use crate::{logging, preflight, server};
+use crate::server::{self, Wish};
+use crate::{logging, preflight};
 
 #[derive(Args)]
 pub struct RunArguments {
@@ -39,7 +40,10 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
         if let Some(path) = ready_file {
             host.write_ready_file(&path).map_err(CliError::failed)?;
         }
-        signals.stop_requested().await;
+        // How a reload went stands in the log.
+        while signals.next().await == Wish::Reload {
+            let _ = host.reload().await;
+        }
         tracing::info!("stopping: what is being delivered may finish");
         host.stop().await;
         Ok(ExitCode::SUCCESS)

@@ -42,7 +42,7 @@ pub const MOST_STATE: u64 = 1 << 30;
 const NOT_YET: [&str; 5] = ["tcp", "directories", "state", "callback", "inbound"];
 
 /// One delivery-agent connector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryAgentConfig {
     /// What every outgoing connector has.
     pub common: Outgoing,
@@ -65,7 +65,7 @@ pub struct DeliveryAgentConfig {
 }
 
 /// Single doors to the outside; everything else is closed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// URL prefixes, `https://fax.example/v1/`.
     pub http: Vec<String>,

@@ -48,7 +48,7 @@ pub struct Quota {
 }
 
 /// One foreign connector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignConfig {
     /// What every outgoing connector has.
     pub common: Outgoing,

@@ -118,7 +118,7 @@ fn mail_address(value: &DeValue<'_>) -> Result<TypedAddress, Wrong> {
 }
 
 /// `[admin]`: the HTTP API, the web page and the metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
     /// Where it listens; `None`: nowhere.
     pub listen: Option<SocketAddr>,

@@ -71,7 +71,7 @@ impl ConnectorKind {
 }
 
 /// What every outgoing connector has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// Its name, unique among all outgoing connectors: letters, digits, `-` and `_`.
     pub name: Arc<str>,

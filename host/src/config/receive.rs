@@ -70,7 +70,7 @@ impl Extensions {
 }
 
 /// One receive connector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveConfig {
     /// Its name.
     pub name: Arc<str>,

@@ -37,7 +37,7 @@ impl fmt::Display for SmartHost {
 }
 
 /// One send connector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendConfig {
     /// What every outgoing connector has.
     pub common: Outgoing,

@@ -123,6 +123,7 @@ Wants=network-online.target
 Type=exec
 ExecStartPre=/usr/local/bin/postern check --config /etc/postern/postern.toml
 ExecStart=/usr/local/bin/postern run --config /etc/postern/postern.toml
+ExecReload=/usr/local/bin/postern reload --config /etc/postern/postern.toml
 User=postern
 Group=postern
 WorkingDirectory=/var/lib/postern

@@ -1,5 +1,6 @@
 //! DeliveryAgentConnector: hands items to a WASM delivery agent.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use postern_agent::{Agent, AgentConnection, AgentSpec, Runtime};
@@ -11,6 +12,8 @@ use super::{BoxFuture, Connection, Connector, ConnectorState};
 pub struct DeliveryAgentConnector {
     name: Arc<str>,
     runtime: Runtime,
+    /// Where it came from; `None`: nowhere.
+    file: Option<PathBuf>,
     agent: Result<Agent, String>,
 }
 
@@ -19,9 +22,9 @@ impl DeliveryAgentConnector {
     /// its mail waits.
     #[must_use]
     pub fn load(name: Arc<str>, runtime: Runtime, spec: AgentSpec) -> Self {
-        let path = spec.component.display().to_string();
+        let file = spec.component.clone();
         let agent = runtime.load(spec).map_err(|error| {
-            tracing::error!(connector = %name, agent = path, %error, "the agent cannot be loaded; its mail waits");
+            tracing::error!(connector = %name, agent = %file.display(), %error, "the agent cannot be loaded; its mail waits");
             error.to_string()
         });
         if let Ok(agent) = &agent {
@@ -29,14 +32,14 @@ impl DeliveryAgentConnector {
             let (version, digest) = (&about.version, agent.digest());
             tracing::info!(connector = %name, agent = about.name, version, digest, "agent loaded");
         }
-        Self { name, runtime, agent }
+        Self { name, runtime, file: Some(file), agent }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, agent: Err(reason) }
+        Self { name, runtime, file: None, agent: Err(reason) }
     }
 }
 
@@ -74,6 +77,17 @@ impl Connector for DeliveryAgentConnector {
 
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
         Some(self.runtime.handle())
+    }
+
+    fn load_fault(&self) -> Option<&str> {
+        self.agent.as_ref().err().map(String::as_str)
+    }
+
+    fn is_outdated(&self) -> bool {
+        // One that has no agent may find one now.
+        let Ok(agent) = &self.agent else { return true };
+        // While the file is not there, the agent that was loaded from it goes on.
+        self.file.as_deref().is_some_and(|file| agent.differs_from(file))
     }
 
     fn state(&self) -> ConnectorState {

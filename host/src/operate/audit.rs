@@ -1,7 +1,7 @@
 //! The audit: recounts every recipient from the tracking events, the queue, the bodies, the receipts and the drop
 //! folders, compares with the counters, and names what is missing or too much.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use postern_store::{Counters, StoredReceipt};
 use serde::{Deserialize, Serialize};
 
 use super::{OperateError, Operations};
+use crate::config::{Config, ForeignConfig};
 use crate::tracking::{Archive, DayFile, fate_of};
 
 /// How often a busy host is looked at again for a still picture.
@@ -23,11 +24,19 @@ const PICKUP_PAUSE: Duration = Duration::from_millis(100);
 
 /// A foreign connector's folder.
 #[derive(Clone, Debug)]
-pub struct DropFolder {
-    /// The connector.
-    pub connector: String,
-    /// Its drop directory.
-    pub directory: PathBuf,
+struct DropFolder {
+    connector: String,
+    directory: PathBuf,
+}
+
+impl DropFolder {
+    fn all(config: &Config) -> Vec<Self> {
+        let of = |foreign: &ForeignConfig| Self {
+            connector: foreign.common.name.to_string(),
+            directory: foreign.drop_directory.clone(),
+        };
+        config.foreign_connectors.iter().map(of).collect()
+    }
 }
 
 /// The result: recipients by where they are, and every fault in words.
@@ -107,15 +116,23 @@ pub async fn run(operations: &Operations) -> Result<Audit, OperateError> {
     }
 }
 
-/// All events as a book: those still in the queue's table first, so that none is missed while it is moved.
+/// All events as a book: those still in the queue's table are read first, so that none is missed while it is moved.
 async fn book(operations: &Operations) -> Result<Book, OperateError> {
-    let mut book = Book::default();
-    for event in operations.unmoved_events().await? {
-        book.event(&event);
-    }
+    let live = messages_in_the_queue(operations).await?;
+    let unmoved = Unmoved::new(operations.unmoved_events().await?);
     let folder = operations.tracking.clone();
-    let read = tokio::task::spawn_blocking(move || book.read_files(&folder));
+    let read = tokio::task::spawn_blocking(move || Book::new(live).read(&folder, &unmoved));
     read.await.map_err(|e| OperateError::Failed(e.to_string()))?
+}
+
+async fn messages_in_the_queue(operations: &Operations) -> Result<HashSet<MessageId>, OperateError> {
+    let (mut all, mut after) = (HashSet::new(), None);
+    loop {
+        let ids = operations.store().messages(after, BATCH).await?;
+        let Some(last) = ids.last() else { return Ok(all) };
+        after = Some(*last);
+        all.extend(ids);
+    }
 }
 
 /// Looks again at messages that seemed wrong while mail went through: what is settled meanwhile was not wrong.
@@ -126,13 +143,18 @@ async fn second_look(operations: &Operations, first: Vec<Suspect>) -> Result<Vec
     Ok(first.into_iter().filter(|s| again.contains(s)).collect())
 }
 
-/// What the events say: who arrived and who was decided.
+/// What the events say: who arrived and who was decided. It grows with what is in the queue, not with the history.
 #[derive(Default)]
 struct Book {
-    /// Recipients that arrived and are not decided, by message.
-    open: HashMap<MessageId, BTreeMap<u32, String>>,
-    arrived: HashMap<MessageId, BTreeSet<u32>>,
-    decided: HashMap<MessageId, BTreeMap<u32, Fate>>,
+    /// Messages in the queue: of these more is kept than what is open.
+    live: HashSet<MessageId>,
+    /// Recipients that arrived and are not decided, with their addresses.
+    open: HashMap<(MessageId, u32), String>,
+    /// Decided before they arrived, as the files tell it: the clock was set back over midnight.
+    early: HashSet<(MessageId, u32)>,
+    /// Of messages in the queue: who arrived, and what was decided.
+    arrived: HashSet<(MessageId, u32)>,
+    decided: HashMap<(MessageId, u32), Fate>,
     accepted: u64,
     generated: u64,
     fates: BTreeMap<Fate, u64>,
@@ -140,46 +162,82 @@ struct Book {
     archived: bool,
 }
 
+/// What an event means for the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Word {
+    Accepted,
+    Generated,
+    Decided(Fate),
+}
+
+impl Word {
+    /// `None`: the event neither brings nor decides a recipient.
+    fn of(kind: EventKind) -> Option<Self> {
+        match kind {
+            EventKind::Receive => Some(Self::Accepted),
+            EventKind::Generate => Some(Self::Generated),
+            other => fate_of(other).map(Self::Decided),
+        }
+    }
+}
+
+/// Events that still lie in the queue's table. While they are moved they are seen in a day file as well.
+#[derive(Default)]
+struct Unmoved {
+    events: Vec<TrackingEvent>,
+    words: HashSet<(Word, MessageId, u32)>,
+}
+
+impl Unmoved {
+    fn new(events: Vec<TrackingEvent>) -> Self {
+        let mut words = HashSet::new();
+        for event in &events {
+            let Some(word) = Word::of(event.kind) else { continue };
+            words.extend(event.recipients.iter().map(|r| (word, event.message, r.index)));
+        }
+        Self { events, words }
+    }
+}
+
 impl Book {
+    fn new(live: HashSet<MessageId>) -> Self {
+        Self { live, ..Self::default() }
+    }
+
     fn event(&mut self, event: &TrackingEvent) {
+        let Some(word) = Word::of(event.kind) else { return };
         for recipient in &event.recipients {
-            self.entry(event.kind, event.message, recipient.index, &recipient.address);
+            self.entry(word, event.message, recipient.index, &recipient.address);
         }
     }
 
-    /// One event for one recipient. An event that is seen twice (it is being moved) counts once.
-    fn entry(&mut self, kind: EventKind, message: MessageId, index: u32, address: &str) {
-        let fate = match kind {
-            EventKind::Receive | EventKind::Generate => {
-                if self.arrived.entry(message).or_default().insert(index) {
-                    if kind == EventKind::Receive {
-                        self.accepted += 1;
-                    } else {
-                        self.generated += 1;
-                    }
-                    if !self.decided.get(&message).is_some_and(|d| d.contains_key(&index)) {
-                        self.open.entry(message).or_default().insert(index, address.to_owned());
-                    }
+    /// One event for one recipient.
+    fn entry(&mut self, word: Word, message: MessageId, index: u32, address: &str) {
+        let key = (message, index);
+        match word {
+            Word::Accepted => self.accepted += 1,
+            Word::Generated => self.generated += 1,
+            Word::Decided(fate) => {
+                *self.fates.entry(fate).or_default() += 1;
+                if self.open.remove(&key).is_none() {
+                    self.early.insert(key);
+                }
+                if self.live.contains(&message) {
+                    self.decided.insert(key, fate);
                 }
                 return;
             }
-            _ => match fate_of(kind) {
-                Some(fate) => fate,
-                None => return,
-            },
-        };
-        if self.decided.entry(message).or_default().insert(index, fate).is_none() {
-            *self.fates.entry(fate).or_default() += 1;
-            if let Some(open) = self.open.get_mut(&message) {
-                open.remove(&index);
-                if open.is_empty() {
-                    self.open.remove(&message);
-                }
-            }
+        }
+        if !self.early.remove(&key) {
+            self.open.insert(key, address.to_owned());
+        }
+        if self.live.contains(&message) {
+            self.arrived.insert(key);
         }
     }
 
-    fn read_files(mut self, folder: &std::path::Path) -> Result<Self, OperateError> {
+    /// Reads the day files, then what has not been moved to them.
+    fn read(mut self, folder: &std::path::Path, unmoved: &Unmoved) -> Result<Self, OperateError> {
         let failed = |e: crate::tracking::TrackingError| OperateError::Failed(e.to_string());
         let archive = Archive::read(folder).map_err(failed)?;
         self.accepted += archive.accepted;
@@ -193,12 +251,13 @@ impl Book {
                 continue;
             }
             let Some(file) = DayFile::open_read_only(&path).map_err(failed)? else { continue };
-            self.read_file(&file).map_err(|e| failed(file.fault(e)))?;
+            self.read_file(&file, unmoved).map_err(|e| failed(file.fault(e)))?;
         }
+        unmoved.events.iter().for_each(|event| self.event(event));
         Ok(self)
     }
 
-    fn read_file(&mut self, file: &DayFile) -> rusqlite::Result<()> {
+    fn read_file(&mut self, file: &DayFile, unmoved: &Unmoved) -> rusqlite::Result<()> {
         let mut statement = file.connection().prepare(
             "SELECT event, message_id, recipient_index, recipient FROM events \
              WHERE recipient_index IS NOT NULL ORDER BY seq",
@@ -206,9 +265,12 @@ impl Book {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (word, id): (String, String) = (row.get(0)?, row.get(1)?);
-            let (Some(kind), Ok(message)) = (crate::tracking::kind_of(&word), id.parse()) else { continue };
-            let address: Option<String> = row.get(3)?;
-            self.entry(kind, message, row.get(2)?, &address.unwrap_or_default());
+            let word = crate::tracking::kind_of(&word).and_then(Word::of);
+            let (Some(word), Ok(message)) = (word, id.parse()) else { continue };
+            let (index, address): (u32, Option<String>) = (row.get(2)?, row.get(3)?);
+            if !unmoved.words.contains(&(word, message, index)) {
+                self.entry(word, message, index, &address.unwrap_or_default());
+            }
         }
         Ok(())
     }
@@ -279,9 +341,10 @@ async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, O
     let mut known: BTreeSet<(String, String)> = BTreeSet::new();
     let mut missing = Vec::new();
     let topology = operations.settler.topology();
+    let folders = DropFolder::all(&topology.config);
     for outgoing in topology.config.outgoing() {
         let connector = outgoing.name.to_string();
-        let folder = operations.drop_folders.iter().find(|f| f.connector == connector);
+        let folder = folders.iter().find(|f| f.connector == connector);
         let mut after = None;
         loop {
             let batch = operations.store().receipts(connector.clone(), after, BATCH).await?;
@@ -331,7 +394,7 @@ async fn unrecorded_pickups(
     operations: &Operations,
     mut missing: Vec<(&DropFolder, StoredReceipt)>,
 ) -> Result<Vec<String>, OperateError> {
-    let rounds = if operations.running { PICKUP_ROUNDS } else { 1 };
+    let rounds = if operations.is_running() { PICKUP_ROUNDS } else { 1 };
     for round in 0..rounds {
         let mut open = Vec::new();
         for (folder, receipt) in missing {
@@ -351,7 +414,11 @@ async fn unrecorded_pickups(
             receipt.id,
             receipt.item.message,
             folder.directory.display(),
-            if operations.running { "" } else { " (if the gateway took it, the next start records that)" }
+            if operations.is_running() {
+                ""
+            } else {
+                " (if the gateway took it, the next start records that)"
+            }
         )
     };
     Ok(missing.into_iter().map(fault).collect())
@@ -376,23 +443,19 @@ struct Suspect {
 fn suspects(book: &Book, live: &Live) -> Vec<Suspect> {
     let mut faults: Vec<String> = live.faults.clone();
     let mut open: Vec<_> = book.open.iter().collect();
-    open.sort_by_key(|(message, _)| **message);
-    for (message, recipients) in open {
-        for (index, address) in recipients {
-            if !live.open.get(message).is_some_and(|l| l.contains(index)) {
-                faults.push(format!("{address} of message {message} is neither in a queue nor decided"));
-            }
+    open.sort_by_key(|(key, _)| **key);
+    for ((message, index), address) in open {
+        if !live.open.get(message).is_some_and(|l| l.contains(index)) {
+            faults.push(format!("{address} of message {message} is neither in a queue nor decided"));
         }
     }
     for (message, indexes) in &live.open {
         for index in indexes {
-            let known = book.arrived.get(message).is_some_and(|a| a.contains(index));
-            let fate = book.decided.get(message).and_then(|d| d.get(index));
-            if let Some(fate) = fate {
+            if let Some(fate) = book.decided.get(&(*message, *index)) {
                 let word = fate.word();
                 faults
                     .push(format!("recipient {index} of message {message} is queued, but was {word} before"));
-            } else if !known && !book.archived {
+            } else if !book.arrived.contains(&(*message, *index)) && !book.archived {
                 faults.push(format!("recipient {index} of message {message} is queued, but never arrived"));
             }
         }
@@ -475,17 +538,51 @@ mod tests {
         Counters { accepted, generated: 0, fates: BTreeMap::from([(Fate::Delivered, delivered)]) }
     }
 
-    #[test]
-    fn what_arrived_and_was_delivered_balances_even_when_events_are_seen_twice() {
-        let m = MessageId::from_name("m");
-        let mut book = Book::default();
-        for _ in 0..2 {
-            book.event(&event(EventKind::Receive, m, &[0, 1]));
-            book.event(&event(EventKind::Deliver, m, &[0, 1]));
+    /// A book over a folder of day files with these events, and events that were not moved.
+    fn read(moved: &[TrackingEvent], unmoved: Vec<TrackingEvent>, live: &[MessageId]) -> Book {
+        let folder = tempfile::tempdir().unwrap();
+        for (seq, event) in (1..).zip(moved) {
+            let mut file = DayFile::open(&folder.path().join(DayFile::name_for(event.time))).unwrap();
+            file.append(&[(seq, event)]).unwrap();
         }
-        let audit = audited(&counters(2, 2), &book);
+        let book = Book::new(live.iter().copied().collect());
+        book.read(folder.path(), &Unmoved::new(unmoved)).unwrap()
+    }
+
+    #[test]
+    fn an_event_that_is_being_moved_counts_once() {
+        let m = MessageId::from_name("m");
+        let (arrival, delivery) =
+            (event(EventKind::Receive, m, &[0, 1]), event(EventKind::Deliver, m, &[0, 1]));
+        let moved = [arrival.clone(), delivery.clone()];
+        for unmoved in [vec![], vec![delivery.clone()], vec![arrival, delivery]] {
+            let audit = audited(&counters(2, 2), &read(&moved, unmoved, &[]));
+            assert_eq!(audit.summary(), "balanced: 2 accepted + 0 generated = 2 delivered");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_over_midnight_loses_nobody() {
+        let m = MessageId::from_name("m");
+        let mut arrival = event(EventKind::Receive, m, &[0]);
+        arrival.time += jiff::SignedDuration::from_hours(30);
+        let book = read(&[arrival, event(EventKind::Deliver, m, &[0])], Vec::new(), &[]);
+        let audit = audited(&counters(1, 1), &book);
         assert!(audit.balanced, "{}", audit.summary());
-        assert_eq!(audit.summary(), "balanced: 2 accepted + 0 generated = 2 delivered");
+    }
+
+    #[test]
+    fn the_book_keeps_nothing_of_messages_that_are_through() {
+        let [through, waiting] = ["through", "waiting"].map(MessageId::from_name);
+        let moved = [
+            event(EventKind::Receive, through, &[0, 1]),
+            event(EventKind::Receive, waiting, &[0, 1]),
+            event(EventKind::Deliver, through, &[0, 1]),
+            event(EventKind::Deliver, waiting, &[1]),
+        ];
+        let book = read(&moved, Vec::new(), &[waiting]);
+        assert_eq!((book.open.len(), book.arrived.len(), book.decided.len(), book.early.len()), (1, 2, 1, 0));
+        assert_eq!(book.decided.get(&(waiting, 1)), Some(&Fate::Delivered));
     }
 
     #[test]

@@ -28,11 +28,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a client that is not served may take to hear so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A receive connector, bound to its addresses.
+/// A receive connector on its sockets.
 pub struct SmtpListener {
     door: Arc<Door>,
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
+    sockets: Vec<Arc<TcpListener>>,
 }
 
 /// What all connections of a receive connector share.
@@ -47,23 +46,16 @@ struct Door {
 }
 
 impl SmtpListener {
-    /// Binds all addresses of a receive connector.
-    ///
-    /// # Errors
-    /// When one cannot be had; none is bound then.
-    pub async fn bind(
+    /// A receive connector on sockets that are bound.
+    #[must_use]
+    pub fn new(
         config: &ReceiveConfig,
         host_name: &str,
         submitter: Arc<Submitter>,
         metrics: Arc<Metrics>,
         incoming: PathBuf,
-    ) -> std::io::Result<Self> {
-        let mut listeners = Vec::new();
-        for address in &config.listen {
-            let bound = TcpListener::bind(address).await;
-            listeners.push(bound.map_err(|e| std::io::Error::new(e.kind(), format!("{address}: {e}")))?);
-        }
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<std::io::Result<_>>()?;
+        sockets: Vec<Arc<TcpListener>>,
+    ) -> Self {
         let door = Door {
             config: config.clone(),
             session: Arc::new(session_config(config, host_name)),
@@ -72,26 +64,15 @@ impl SmtpListener {
             incoming,
             guests: Guests::default(),
         };
-        Ok(Self { door: Arc::new(door), listeners, addresses })
+        Self { door: Arc::new(door), sockets }
     }
 
-    /// The connector's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.door.config.name
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
-    }
-
-    /// Serves clients until told to stop; those inside a transaction are told to come again.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Serves clients until told to stop; those inside a transaction are told to come again then. When only `accepting`
+    /// is cancelled it takes no new clients, and ends when the last one has left.
+    pub async fn run(self, accepting: CancellationToken, stop: CancellationToken) {
         let mut loops = JoinSet::new();
-        for listener in self.listeners {
-            loops.spawn(accept_loop(listener, self.door.clone(), stop.clone()));
+        for socket in self.sockets {
+            loops.spawn(accept_loop(socket, self.door.clone(), accepting.clone(), stop.clone()));
         }
         while loops.join_next().await.is_some() {}
     }
@@ -120,18 +101,23 @@ fn session_config(config: &ReceiveConfig, host_name: &str) -> SessionConfig {
     session
 }
 
-async fn accept_loop(listener: TcpListener, door: Arc<Door>, stop: CancellationToken) {
+async fn accept_loop(
+    socket: Arc<TcpListener>,
+    door: Arc<Door>,
+    accepting: CancellationToken,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = accepting.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "a client connection's task failed");
                 }
             }
-            accepted = listener.accept() => match accepted {
+            accepted = socket.accept() => match accepted {
                 Ok((stream, client)) => {
                     connections.spawn(serve(stream, client, door.clone(), stop.clone()));
                 }
@@ -142,6 +128,7 @@ async fn accept_loop(listener: TcpListener, door: Arc<Door>, stop: CancellationT
             }
         }
     }
+    drop(socket);
     while connections.join_next().await.is_some() {}
 }
 

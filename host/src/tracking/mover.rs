@@ -10,6 +10,8 @@ use postern_model::TrackingEvent;
 use postern_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use crate::topology::CurrentTopology;
+
 use super::archive;
 use super::day_file::{DayFile, TrackingError};
 
@@ -25,14 +27,14 @@ const EXPIRE_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 pub struct Mover {
     store: Arc<dyn Store>,
     folder: PathBuf,
-    retention: Option<SignedDuration>,
+    topology: Arc<CurrentTopology>,
 }
 
 impl Mover {
-    /// A mover from this store to this folder, where files older than `retention` are deleted; `None`: never.
+    /// A mover from this store to this folder, where files older than `tracking.retention` are deleted.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, folder: PathBuf, retention: Option<SignedDuration>) -> Self {
-        Self { store, folder, retention }
+    pub fn new(store: Arc<dyn Store>, folder: PathBuf, topology: Arc<CurrentTopology>) -> Self {
+        Self { store, folder, topology }
     }
 
     /// Moves events until told to stop, then once more all that is left.
@@ -67,7 +69,8 @@ impl Mover {
 
 impl Mover {
     async fn expire(&self) {
-        let (Some(retention), folder) = (self.retention, self.folder.clone()) else { return };
+        let retention = self.topology.get().config.tracking.retention;
+        let (Some(retention), folder) = (retention, self.folder.clone()) else { return };
         let expired =
             tokio::task::spawn_blocking(move || archive::expire(&folder, retention, Timestamp::now())).await;
         match expired {

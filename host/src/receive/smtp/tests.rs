@@ -37,9 +37,11 @@ impl World {
         let metrics = Arc::new(Metrics::default());
         let submitter = Arc::new(Submitter::new(store, topology, metrics.clone()));
         let missing = folder.path().join("missing");
-        let listener = SmtpListener::bind(&receive, "gw.example", submitter, metrics, missing).await.unwrap();
-        let (address, stop) = (listener.addresses()[0], CancellationToken::new());
-        tokio::spawn(listener.run(stop.clone()));
+        let socket = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let (address, stop) = (socket.local_addr().unwrap(), CancellationToken::new());
+        let sockets = vec![socket];
+        let listener = SmtpListener::new(&receive, "gw.example", submitter, metrics, missing, sockets);
+        tokio::spawn(listener.run(stop.child_token(), stop.clone()));
         let client = BufReader::new(TcpStream::connect(address).await.unwrap());
         Self { client, stop, _folder: folder }
     }

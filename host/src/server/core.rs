@@ -1,0 +1,54 @@
+//! Core: the parts that all of the host shares.
+
+use std::sync::Arc;
+
+use postern_model::Receipt;
+use postern_store::Store;
+use tokio::sync::{Notify, mpsc};
+
+use crate::config::Config;
+use crate::connector::CurrentConnectors;
+use crate::dispatch::{ReceiptSender, Settler, Watchers};
+use crate::metrics::Metrics;
+use crate::topology::{CurrentTopology, Topology};
+
+/// Shared by doors, ways out, followers and operators.
+pub struct Core {
+    pub store: Arc<dyn Store>,
+    pub topology: Arc<CurrentTopology>,
+    pub metrics: Arc<Metrics>,
+    /// Rings when DSNs are owed.
+    pub outbox: Arc<Notify>,
+    pub receipts: ReceiptSender,
+    pub settler: Arc<Settler>,
+    pub connectors: Arc<CurrentConnectors>,
+}
+
+impl Core {
+    /// The core of a host with this config; and where the receipts arrive that connectors send.
+    pub fn new(
+        store: Arc<dyn Store>,
+        config: Config,
+    ) -> (Self, mpsc::UnboundedReceiver<(String, Vec<Receipt>)>) {
+        let (receipts, arriving) = mpsc::unbounded_channel();
+        let topology = Arc::new(CurrentTopology::new(Topology::build(config)));
+        let metrics = Arc::new(Metrics::default());
+        let outbox = Arc::new(Notify::new());
+        let connectors: Arc<CurrentConnectors> = Arc::default();
+        let known = connectors.clone();
+        let watchers: Watchers = Arc::new(move |name, receipts| {
+            if let Some(connector) = known.get(name) {
+                connector.watch(receipts);
+            }
+        });
+        let settler = Arc::new(Settler::new(
+            store.clone(),
+            topology.clone(),
+            metrics.clone(),
+            outbox.clone(),
+            receipts.clone(),
+            watchers,
+        ));
+        (Self { store, topology, metrics, outbox, receipts, settler, connectors }, arriving)
+    }
+}

@@ -1,0 +1,183 @@
+//! Difference: what has to be ended and begun to come from one config to another. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::site::Reloaded;
+use crate::config::{Config, DeliveryAgentConfig, ForeignConfig, ReceiveConfig, SendConfig};
+
+/// Names of one sort of connectors, by what becomes of them. A connector that changed is among `ended` and `begun`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Not to be found in the new config as they were.
+    pub ended: Vec<Arc<str>>,
+    /// Not to be found in the old config as they are.
+    pub begun: Vec<Arc<str>>,
+    /// The same in both.
+    pub kept: Vec<Arc<str>>,
+}
+
+/// What differs between two configs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Receive connectors.
+    pub doors: Names,
+    /// Delivery agents, foreign and send connectors.
+    pub ways_out: Names,
+}
+
+/// The table of an outgoing connector.
+#[derive(PartialEq)]
+enum Table<'a> {
+    Agent(&'a DeliveryAgentConfig),
+    Foreign(&'a ForeignConfig),
+    Send(&'a SendConfig),
+}
+
+fn doors(config: &Config) -> BTreeMap<Arc<str>, &ReceiveConfig> {
+    config.receive_connectors.iter().filter(|r| r.enabled).map(|r| (r.name.clone(), r)).collect()
+}
+
+fn ways_out(config: &Config) -> BTreeMap<Arc<str>, Table<'_>> {
+    let agents = config.delivery_agent_connectors.iter().map(|a| (&a.common, Table::Agent(a)));
+    let foreign = config.foreign_connectors.iter().map(|f| (&f.common, Table::Foreign(f)));
+    let send = config.send_connectors.iter().map(|s| (&s.common, Table::Send(s)));
+    let all = agents.chain(foreign).chain(send).filter(|(common, _)| common.enabled);
+    all.map(|(common, table)| (common.name.clone(), table)).collect()
+}
+
+impl Names {
+    fn between<T: PartialEq>(old: &BTreeMap<Arc<str>, T>, new: &BTreeMap<Arc<str>, T>) -> Self {
+        let (kept, begun) = new.keys().cloned().partition(|name| old.get(name) == new.get(name));
+        let ended = old.keys().filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
+        Self { ended, begun, kept }
+    }
+
+    /// Some of those that were to be kept are begun anew.
+    pub fn renew(&mut self, names: Vec<Arc<str>>) {
+        self.kept.retain(|name| !names.contains(name));
+        self.ended.extend(names.iter().cloned());
+        self.begun.extend(names);
+    }
+}
+
+impl Difference {
+    /// What there is to begin when nothing runs.
+    pub fn from_nothing(config: &Config) -> Self {
+        let (none, no_tables) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            doors: Names::between(&none, &doors(config)),
+            ways_out: Names::between(&no_tables, &ways_out(config)),
+        }
+    }
+
+    /// What there is to end and to begin.
+    pub fn between(old: &Config, new: &Config) -> Self {
+        Self {
+            doors: Names::between(&doors(old), &doors(new)),
+            ways_out: Names::between(&ways_out(old), &ways_out(new)),
+        }
+    }
+
+    /// In the words of the report.
+    pub fn into_report(self) -> Reloaded {
+        let mut report = Reloaded::default();
+        for names in [self.doors, self.ways_out] {
+            let ended: BTreeSet<_> = names.ended.into_iter().collect();
+            let (restarted, started): (Vec<_>, _) = names.begun.into_iter().partition(|n| ended.contains(n));
+            report.stopped.extend(ended.into_iter().filter(|name| !restarted.contains(name)));
+            report.restarted.extend(restarted);
+            report.started.extend(started);
+        }
+        report
+    }
+}
+
+/// Puts the old values back where a change counts only from the next start on, and names the keys that it found:
+/// `[host]` and `[admin]` are taken up at a start.
+pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
+    let (was, is) = (&old.host, &new.host);
+    let changed = [
+        ("host.name", was.name != is.name),
+        ("host.data_directory", was.data_directory != is.data_directory),
+        ("host.postmaster", was.postmaster != is.postmaster),
+        ("host.worker_threads", was.worker_threads != is.worker_threads),
+        ("host.log_format", was.log_format != is.log_format),
+        ("host.shutdown_grace", was.shutdown_grace != is.shutdown_grace),
+        ("host.max_agent_instances", was.max_agent_instances != is.max_agent_instances),
+        ("host.settle_window", was.settle_window != is.settle_window),
+        ("host.content_cache", was.content_cache != is.content_cache),
+        ("host.store_reserve", was.store_reserve != is.store_reserve),
+        ("host.inline_body_limit", was.inline_body_limit != is.inline_body_limit),
+        ("host.encapsulation_domains", was.encapsulation_domains != is.encapsulation_domains),
+        ("admin.listen", old.admin.listen != new.admin.listen),
+        ("admin.token", old.admin.token != new.admin.token),
+    ];
+    new.host = old.host.clone();
+    new.admin = old.admin.clone();
+    changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::check_text;
+
+    const SITE: &str = "[host]\nname = \"gw.example\"\n\
+        [receive_connectors.in]\nlisten = [\"127.0.0.1:2525\"]\n\
+        [send_connectors.a]\naddress_spaces = [\"a.example\"]\nsmart_hosts = [\"127.0.0.1:25\"]\n\
+        [send_connectors.b]\naddress_spaces = [\"b.example\"]\nsmart_hosts = [\"127.0.0.1:25\"]\n";
+
+    fn config(text: &str) -> Config {
+        let checked = check_text(text, Path::new("x"), Path::new("/x"), &|_| None);
+        checked.map_err(|report| report.human()).unwrap().0
+    }
+
+    fn names(names: &[Arc<str>]) -> Vec<&str> {
+        names.iter().map(|name| &**name).collect()
+    }
+
+    #[test]
+    fn the_same_config_changes_nothing() {
+        let difference = Difference::between(&config(SITE), &config(&format!("# a remark\n{SITE}")));
+        assert!(difference.doors.begun.is_empty() && difference.doors.ended.is_empty());
+        assert!(difference.ways_out.begun.is_empty() && difference.ways_out.ended.is_empty());
+        assert_eq!(names(&difference.ways_out.kept), ["a", "b"]);
+    }
+
+    #[test]
+    fn only_what_differs_is_ended_and_begun() {
+        let text = SITE.replace("a.example\"", "a.example;5\"").replace("connectors.b", "connectors.c");
+        let report = Difference::between(&config(SITE), &config(&text)).into_report();
+        assert_eq!(names(&report.restarted), ["a"]);
+        assert_eq!(names(&report.stopped), ["b"]);
+        assert_eq!(names(&report.started), ["c"]);
+    }
+
+    #[test]
+    fn a_disabled_connector_counts_as_gone() {
+        let text = SITE.replace("[send_connectors.b]", "[send_connectors.b]\nenabled = false");
+        let report = Difference::between(&config(SITE), &config(&text)).into_report();
+        assert_eq!((names(&report.stopped), report.started.len()), (vec!["b"], 0));
+        let back = Difference::between(&config(&text), &config(SITE)).into_report();
+        assert_eq!(names(&back.started), ["b"]);
+    }
+
+    #[test]
+    fn one_that_is_renewed_is_restarted() {
+        let mut difference = Difference::between(&config(SITE), &config(SITE));
+        difference.ways_out.renew(vec!["b".into()]);
+        assert_eq!(names(&difference.into_report().restarted), ["b"]);
+    }
+
+    #[test]
+    fn what_counts_from_the_next_start_on_stays_and_is_named() {
+        let mut new = config(&SITE.replace("[host]", "[host]\nsettle_window = 7\ndata_directory = \"x\""));
+        let old = config(SITE);
+        assert_eq!(keep_fixed(&old, &mut new), ["host.data_directory", "host.settle_window"]);
+        assert_eq!(new.host.settle_window, old.host.settle_window);
+        assert_eq!(keep_fixed(&old, &mut new), Vec::<&str>::new());
+    }
+}
