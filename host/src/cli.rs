@@ -32,7 +32,14 @@ pub const FAILED: u8 = 3;
 
 /// Moves mail between SMTP and everything that is not SMTP.
 #[derive(Parser)]
-#[command(name = "postern", version, about, propagate_version = true)]
+#[command(
+    name = "postern",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done; 1 done, but the answer is no; 2 wrong usage or a config with faults; \
+                  3 it could not be done."
+)]
 struct Cli {
     /// The config file.
     #[arg(
@@ -61,7 +68,7 @@ enum Verb {
     Check,
     /// Write a commented config with its folders and a systemd unit.
     Init(init::InitArguments),
-    /// Watch real mail go through: an embedded host, a fax provider, a gateway and an SMTP sink.
+    /// Watch real mail go through a host, with a fax service, a gateway and a mail server played around it.
     Demo(demo::DemoArguments),
     /// Show where an address goes, and why.
     Explain(explain::ExplainArguments),

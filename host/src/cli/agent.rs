@@ -10,7 +10,7 @@ use crate::server;
 
 #[derive(Subcommand)]
 pub enum AgentVerb {
-    /// What a component says of itself, what it imports, and what the limits are.
+    /// What a component says of itself, what it imports and what it exports.
     Inspect {
         /// The component (`.wasm`).
         file: PathBuf,

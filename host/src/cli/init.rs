@@ -13,7 +13,7 @@ use crate::private;
 
 #[derive(Args)]
 pub struct InitArguments {
-    /// The folder; made when it is missing. Files that are there are left as they are.
+    /// The folder; made when it is missing. A postern.toml that is there already is left as it is, and an error.
     directory: PathBuf,
     /// The name that the host has in mail; default: the machine's name.
     #[arg(long)]

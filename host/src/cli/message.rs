@@ -23,11 +23,11 @@ pub enum MessageVerb {
     Resume(Which),
     /// Try it now.
     Retry(Which),
-    /// Take it out of the queue.
+    /// Take it out of the queue, for good.
     Remove {
         #[command(flatten)]
         which: Which,
-        /// Tell its sender with a failure report.
+        /// Tell its sender with a DSN; without this nobody is told.
         #[arg(long)]
         notify: bool,
     },

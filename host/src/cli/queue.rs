@@ -25,7 +25,7 @@ pub enum QueueVerb {
     Suspend(Change),
     /// Go on after a suspension.
     Resume(Change),
-    /// Try everything in it now.
+    /// Try everything in it now. A queue that is suspended stays so.
     Retry(Change),
 }
 
@@ -33,7 +33,7 @@ pub enum QueueVerb {
 pub struct Change {
     /// `connector` or `connector/destination`.
     queue: String,
-    /// Why, for those who look at the queue later.
+    /// Why, for those who look at the queue later; only `suspend` keeps it.
     #[arg(long, default_value = "suspended by an operator")]
     reason: String,
     /// Only say what would be done.

@@ -15,13 +15,13 @@ pub struct TrackArguments {
     /// Our message id, or the text of the Message-ID header field.
     #[arg(long, short)]
     message: Option<String>,
-    /// A recipient; `*` stands for any text.
+    /// A recipient, before or after rewriting; `*` stands for any text.
     #[arg(long, short)]
     recipient: Option<String>,
     /// The sender; `*` stands for any text.
     #[arg(long, short)]
     sender: Option<String>,
-    /// Only this kind of event: receive, deliver, defer, fail ...
+    /// Only this kind of event: receive, deliver, relay, accept, defer, fail, taken ...
     #[arg(long, short)]
     event: Option<String>,
     /// Not before: a time (2026-01-31T12:00:00Z) or so long ago (90m, 2d).

@@ -49,7 +49,7 @@ pub struct HostConfig {
     pub name: String,
     /// Where queues, tracking and caches lie.
     pub data_directory: PathBuf,
-    /// Whom DSNs come from and who is told about trouble.
+    /// Whom DSNs come from, and where mail for `Postmaster` without a domain goes.
     pub postmaster: TypedAddress,
     /// Threads of the host's runtime; `None`: one for each core.
     pub worker_threads: Option<usize>,
@@ -117,7 +117,7 @@ fn mail_address(value: &DeValue<'_>) -> Result<TypedAddress, Wrong> {
         .map_err(|error| Wrong::hinted(error.to_string(), "write an address: \"postmaster@example.org\""))
 }
 
-/// `[admin]`: the HTTP API, the web page and the metrics.
+/// `[admin]`: metrics and health checks over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
     /// Where it listens; `None`: nowhere.

@@ -15,8 +15,8 @@ pub fn starter(host_name: &str) -> String {
     STARTER.replace("@NAME@", name)
 }
 
-/// A systemd unit that gives the host no more than it needs. The configuration is `/etc/postern/postern.toml`, the
-/// data directory `/var/lib/postern`.
+/// A systemd unit that gives the host no more than it needs. The configuration is `/etc/postern/postern.toml`; the only
+/// folder that the host may write in is `/var/lib/postern`.
 #[must_use]
 pub fn service_unit() -> String {
     SERVICE_UNIT.to_owned()
@@ -50,7 +50,8 @@ pub fn postfix_transport_hint(config: &Config) -> String {
     }
     out.push_str("\n# then:\n#   postmap /etc/postfix/transport\n");
     out.push_str("#   postconf -e 'transport_maps = hash:/etc/postfix/transport'\n#   postfix reload\n");
-    out.push_str("# For mail from elsewhere, list the domains in relay_domains as well.\n");
+    out.push_str("# Leave the domains out of relay_domains: with them there, everybody who can reach this Postfix could\n");
+    out.push_str("# send to them, and Postern takes all of its mail for mail of clients on this machine.\n");
     out
 }
 
@@ -66,22 +67,25 @@ const STARTER: &str = r#"# Postern: mail in by SMTP, out to whatever is not SMTP
 # Every key and its default is described in docs/config.md. Relative paths count from the folder of this file.
 # `postern check` reads this file and tells everything that is wrong with it.
 
+# The systemd unit beside this file lets the host write in /var/lib/postern only. With it, data_directory is
+# "/var/lib/postern", and drop directories lie below that or are listed in the unit.
 [host]
 name = "@NAME@"
 data_directory = "data"
 
-# Metrics, the HTTP API and the web page, for this machine only.
+# Metrics and health checks, for this machine only.
 [admin]
 listen = "127.0.0.1:8025"
 
-# Mail comes in here. Only clients of remote_networks are served.
+# Mail comes in here. Only clients of remote_networks are served. Which connectors they may send to is another
+# question: each connector's `submitters`, by default clients on this machine.
 [receive_connectors.default]
 listen = ["127.0.0.1:2525"]
 remote_networks = ["127.0.0.0/8", "::1/128"]
 max_message_size = "35MiB"
 
 # Mail for outbox.example, and any address like FILE:name, becomes a file in drop/outbox.
-# The program that reads the files takes each one by renaming or deleting it.
+# The program that reads the files takes each one by deleting it or moving it out of the folder.
 [foreign_connectors.outbox]
 address_spaces = ["SMTP:outbox.example", "FILE:*"]
 drop_directory = "drop/outbox"
@@ -90,15 +94,15 @@ profile = "eml"
 quota = { bytes = "1GiB", files = 10000 }
 
 # A delivery agent: a sandboxed plugin that hands each message to a web service.
-# It can reach nothing but what its grants name.
+# It can reach nothing but what its grants name. The file lies in the source tree: plugins/prebuilt/webhook.wasm.
 #[delivery_agent_connectors.webhook]
 #address_spaces = ["SMTP:hook.example"]
 #agent = "agents/webhook.wasm"
-#settings = { url = "https://hook.example/v1/messages" }
+#settings = { url = "https://hook.example/v1/messages", secret = "webhook-token" }
 #grants = { http = ["https://hook.example/v1/"], secrets = ["webhook-token"] }
 #retry = { default = "1m*4, 5m*6, 10m", throttled = "30s, 2m*5, 10m" }
 
-# Where failure reports to senders, and all other mail, go. Without it they wait in a queue.
+# Where DSNs (the reports to senders) and all other mail go. Without it DSNs wait, and other mail is refused.
 #[send_connectors.internet]
 #address_spaces = ["SMTP:*;50"]
 #smart_hosts = ["mail.example:25"]
@@ -108,7 +112,7 @@ quota = { bytes = "1GiB", files = 10000 }
 #match = "{number}@fax.example"
 #to = "FAX:{number}"
 
-# Secrets lie in files that only the host can read, or come from the environment.
+# Secrets lie in files that other users cannot read, in the environment, or in systemd credentials.
 #[secrets]
 #webhook-token = { file = "secrets/webhook-token" }
 "#;
@@ -140,7 +144,7 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 
-# Drop directories outside of /var/lib/postern must be listed: ReadWritePaths=/srv/drop
+# The host can write in /var/lib/postern only. Other drop directories must be listed: ReadWritePaths=/srv/drop
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes

@@ -25,7 +25,7 @@ pub struct Explanation {
     pub destination: Option<String>,
     /// Why it goes nowhere.
     pub no_route: Option<String>,
-    /// Whether a recipient that goes nowhere is held instead of failed.
+    /// Whether a change of the config is likely to mend it; a DSN for such a recipient waits.
     pub held: bool,
 }
 

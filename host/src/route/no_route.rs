@@ -52,7 +52,7 @@ impl NoRoute {
             _ => None,
         };
         let (address, all) = (address.clone(), || candidates.iter().filter_map(excluded));
-        // A connector that is only disabled could take it one day; then the message has to wait, not to fail.
+        // A connector that is only disabled could take it one day; then the refusal is a temporary one.
         if all().any(|e| e == Exclusion::Disabled) {
             return Some(Self::Disabled(address));
         }
@@ -63,8 +63,8 @@ impl NoRoute {
         limits.max().zip(size).map(|(limit, size)| Self::TooLarge { address, size, limit })
     }
 
-    /// Whether a change of the config is likely to mend it, so that the recipient is held in the unreachable
-    /// queue. Exchange holds mail addresses only: an address of another type without a connector fails at once.
+    /// Whether a change of the config is likely to mend it, so that a DSN waits in the outbox for it. Mail of clients is
+    /// refused in any case. Exchange holds mail addresses only: an address of another type without a connector fails.
     #[must_use]
     pub fn is_worth_waiting(&self) -> bool {
         match self {
