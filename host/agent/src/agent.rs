@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_model::text::one_line;
-use postern_model::{Deferral, NextHop, Receipt, Refusal};
+use postern_model::{Arrival, Deferral, NextHop, Receipt, Refusal};
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
+use wasmtime::component::{Component, InstancePre};
 
 use crate::bindings::{exported, imported};
+use crate::callback::{CallbackReply, CallbackRequest};
 use crate::connection::AgentConnection;
 use crate::fault::{self, Fault, FaultKind, Phase};
 use crate::http::{HttpClient, HttpPolicy};
-use crate::instance::{Instance, Prepared};
+use crate::instance::{Instance, OptionalIndices, Prepared};
 use crate::outcome;
 use crate::runtime::Runtime;
-use crate::state::Shared;
+use crate::state::{Shared, State};
 use crate::stats::{AgentStats, Stats};
 use crate::{Grants, Limits, Secret};
 
@@ -313,13 +314,67 @@ impl Agent {
             return Ok(Vec::new());
         }
         let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
-        let Some(receipts) = instance.receipts.clone() else { return Ok(Vec::new()) };
+        let Some(receipts) = instance.optional.receipts.clone() else { return Ok(Vec::new()) };
         let limit = self.limits().deadline;
         let deadline = instance.begin(limit);
         let called = tokio::time::timeout_at(deadline, receipts.call_poll(&mut instance.store, ids)).await;
         match instance.end(Phase::PollReceipts, limit, called) {
             Ok(Ok(said)) => Ok(outcome::receipts(said, self.limits(), &instance.store.data().log)),
             Ok(Err(text)) => Err(fault::told(Phase::PollReceipts, &text)),
+            Err(fault) => Err(fault.deferral()),
+        }
+    }
+
+    /// Asks what became of a hand-over that nobody saw the end of, by the recipient's idempotency key, in a fresh instance
+    /// without an open connection. Must run on [`Runtime::handle`]. An agent without the `probe` interface cannot tell.
+    ///
+    /// # Errors
+    /// The agent's own error, a trap or an overrun, as a deferral: ask again later.
+    pub async fn did_it_arrive(&self, idempotency_key: &str) -> Result<Arrival, Deferral> {
+        if !self.0.interfaces.probe {
+            return Ok(Arrival::CannotTell);
+        }
+        let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
+        let Some(probe) = instance.optional.probe.clone() else { return Ok(Arrival::CannotTell) };
+        let limit = self.limits().deadline;
+        let deadline = instance.begin(limit);
+        let called =
+            tokio::time::timeout_at(deadline, probe.call_did_it_arrive(&mut instance.store, idempotency_key))
+                .await;
+        match instance.end(Phase::Probe, limit, called) {
+            Ok(Ok(exported::probe::Answer::NeverSeen)) => Ok(Arrival::NeverSeen),
+            Ok(Ok(exported::probe::Answer::CannotTell)) => Ok(Arrival::CannotTell),
+            Ok(Ok(exported::probe::Answer::Known(said))) => {
+                let known = outcome::outcome(said, self.limits());
+                known.map(Arrival::Known).map_err(|why| fault::told(Phase::Probe, &why))
+            }
+            Ok(Err(text)) => Err(fault::told(Phase::Probe, &text)),
+            Err(fault) => Err(fault.deferral()),
+        }
+    }
+
+    /// Hands a call-back of the provider to the agent, in a fresh instance without an open connection. Must run on
+    /// [`Runtime::handle`].
+    ///
+    /// # Errors
+    /// The agent's own error, a trap, an overrun, or that it takes no call-backs, as a deferral: the provider is to call
+    /// again.
+    pub async fn handle_callback(&self, request: CallbackRequest) -> Result<CallbackReply, Deferral> {
+        let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
+        let Some(callback) = instance.optional.callback.clone() else {
+            return Err(fault::told(Phase::Callback, "the agent takes no call-backs"));
+        };
+        let limit = self.limits().deadline;
+        let deadline = instance.begin(limit);
+        let request = request.into();
+        let called =
+            tokio::time::timeout_at(deadline, callback.call_handle(&mut instance.store, &request)).await;
+        match instance.end(Phase::Callback, limit, called) {
+            Ok(Ok(said)) => {
+                let receipts = outcome::receipts(said.receipts, self.limits(), &instance.store.data().log);
+                Ok(CallbackReply { status: said.status, headers: said.headers, body: said.body, receipts })
+            }
+            Ok(Err(text)) => Err(fault::told(Phase::Callback, &text)),
             Err(fault) => Err(fault.deferral()),
         }
     }
@@ -436,9 +491,18 @@ fn prepare(
         exports: exports.to_vec(),
         error: text(&error),
     };
-    let receipts = interfaces.receipts.then(|| exported::receipts::GuestIndices::new(&pre)).transpose();
-    let receipts = receipts.map_err(not_an_agent)?;
-    Ok((Prepared { pre, agent, receipts }, interfaces))
+    let optional = optional(&pre, interfaces).map_err(not_an_agent)?;
+    Ok((Prepared { pre, agent, optional }, interfaces))
+}
+
+fn optional(pre: &InstancePre<State>, has: Interfaces) -> wasmtime::Result<OptionalIndices> {
+    Ok(OptionalIndices {
+        batch: has.batch.then(|| exported::batch::GuestIndices::new(pre)).transpose()?,
+        session: has.session.then(|| exported::session::GuestIndices::new(pre)).transpose()?,
+        receipts: has.receipts.then(|| exported::receipts::GuestIndices::new(pre)).transpose()?,
+        callback: has.callback.then(|| exported::callback::GuestIndices::new(pre)).transpose()?,
+        probe: has.probe.then(|| exported::probe::GuestIndices::new(pre)).transpose()?,
+    })
 }
 
 fn share(runtime: &Runtime, spec: AgentSpec) -> Result<Arc<Shared>, LoadError> {

@@ -1,15 +1,31 @@
 //! AgentConnection: one open connection of an agent, owned by one task.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use postern_model::{Deferral, DeliveryReport, DeliveryRequest};
+use postern_model::{Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
 use wasmtime::component::Resource;
 
-use crate::fault::{self, Phase};
+use crate::bindings::exported;
+use crate::fault::{self, Fault, Phase};
 use crate::instance::Instance;
 use crate::item::ItemResource;
-use crate::outcome;
+use crate::outcome::{self, Reported};
 use crate::state::Shared;
+
+/// The shortest time between two ticks of a connection, whatever the agent wishes.
+const MIN_TICK: Duration = Duration::from_millis(100);
+/// The longest.
+const MAX_TICK: Duration = Duration::from_secs(3600);
+
+/// What an agent did on its idle connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Receipts that arrived by themselves.
+    pub receipts: Vec<Receipt>,
+    /// When it wants to be called again: between 100 ms and an hour.
+    pub next: Duration,
+}
 
 /// An open connection. Its task must run on [`crate::Runtime::handle`], and awaits its calls inline.
 ///
@@ -38,45 +54,134 @@ impl AgentConnection {
         self.instance.is_some()
     }
 
+    /// Whether it delivers several items in one call.
+    #[must_use]
+    pub fn has_batch(&self) -> bool {
+        self.instance.as_ref().is_some_and(|instance| instance.optional.batch.is_some())
+    }
+
+    /// Whether it wants to be called while there is nothing to deliver.
+    #[must_use]
+    pub fn has_tick(&self) -> bool {
+        self.instance.as_ref().is_some_and(|instance| instance.optional.session.is_some())
+    }
+
     /// Delivers one item. Never fails: what went wrong is in the report, beside the outcomes that stand.
     pub async fn deliver(&mut self, request: &DeliveryRequest) -> DeliveryReport {
-        let Some(mut instance) = self.instance.take() else {
-            let text = "delivery agent, deliver: the connection is gone after an earlier fault";
-            return DeliveryReport::broken(Deferral::new(451, (4, 3, 0), text, "service-unavailable"));
-        };
+        let Some(mut instance) = self.instance.take() else { return DeliveryReport::broken(gone()) };
         self.shared.stats.delivery();
-        let limits = &self.shared.limits;
-        let deadline = instance.begin(limits.deadline);
+        let limit = self.shared.limits.deadline;
+        let deadline = instance.begin(limit);
         let item = Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request));
         let called =
             tokio::time::timeout_at(deadline, instance.agent.call_deliver(&mut instance.store, item)).await;
         // What was reported early stands, however the call ended.
-        let reported = instance.store.data_mut().take_item();
-        let ended = instance.end(Phase::Deliver, limits.deadline, called);
-        let Some(mut reported) = reported else { return DeliveryReport::default() };
-        let mut report = DeliveryReport::default();
+        let reported = instance.store.data_mut().take_items();
+        let ended = instance.end(Phase::Deliver, limit, called).map(|said| said.map(|report| vec![report]));
+        self.reports(instance, Phase::Deliver, reported, ended).pop().unwrap_or_default()
+    }
+
+    /// Delivers several items in one call, for far ends with a window. Never fails: there is one report for each item,
+    /// in their order. An agent without the `batch` interface gets them one by one.
+    pub async fn deliver_batch(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
+        let batch = self.instance.as_ref().and_then(|instance| instance.optional.batch.clone());
+        let Some(batch) = batch.filter(|_| requests.len() > 1) else {
+            let mut reports = Vec::new();
+            for request in requests {
+                reports.push(self.deliver(request).await);
+            }
+            return reports;
+        };
+        let mut instance = self.instance.take().expect("its batch interface was found above");
+        let limit = self.shared.limits.deadline;
+        let deadline = instance.begin(limit);
+        let mut items = Vec::new();
+        for request in requests {
+            self.shared.stats.delivery();
+            items.push(Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request)));
+        }
+        let called =
+            tokio::time::timeout_at(deadline, batch.call_deliver_batch(&mut instance.store, &items)).await;
+        let reported = instance.store.data_mut().take_items();
+        let ended = instance.end(Phase::DeliverBatch, limit, called);
+        self.reports(instance, Phase::DeliverBatch, reported, ended)
+    }
+
+    /// One report for each item of a call, from what was reported early and from how the call ended.
+    fn reports(
+        &mut self,
+        instance: Box<Instance>,
+        phase: Phase,
+        reported: Vec<Reported>,
+        ended: Result<Result<Vec<exported::agent::Report>, String>, Fault>,
+    ) -> Vec<DeliveryReport> {
+        let mut reports: Vec<_> = reported.iter().map(|_| DeliveryReport::default()).collect();
+        let mut reported = reported;
         match ended {
             Ok(Ok(said)) => {
-                let log = &instance.store.data().log;
-                for outcome in said.outcomes {
-                    reported.take(outcome, limits, log);
+                let (limits, log) = (&self.shared.limits, &instance.store.data().log);
+                if said.len() != reports.len() {
+                    log.remark(&format!("{} reports about {} items", said.len(), reports.len()));
                 }
-                report.receipts = outcome::receipts(said.receipts, limits, log);
-                report.refusal = said.refusal.map(outcome::refusal);
+                for ((said, report), reported) in said.into_iter().zip(&mut reports).zip(&mut reported) {
+                    for outcome in said.outcomes {
+                        reported.take(outcome, limits, log);
+                    }
+                    report.receipts = outcome::receipts(said.receipts, limits, log);
+                    report.refusal = said.refusal.map(outcome::refusal);
+                }
                 self.instance = Some(instance);
             }
             Ok(Err(text)) => {
-                report.fault = Some(fault::told(Phase::Deliver, &text));
+                reports.iter_mut().for_each(|report| report.fault = Some(fault::told(phase, &text)));
                 self.instance = Some(instance);
             }
             Err(fault) => {
-                report.trapped = fault.is_the_agents();
-                report.fault = Some(fault.deferral());
-                report.broken = true;
+                for report in &mut reports {
+                    report.trapped = fault.is_the_agents();
+                    report.fault = Some(fault.deferral());
+                    report.broken = true;
+                }
             }
         }
-        report.outcomes = reported.into_outcomes();
-        report
+        for (report, reported) in reports.iter_mut().zip(reported) {
+            report.outcomes = reported.into_outcomes();
+        }
+        reports
+    }
+
+    /// Lets an agent with the `session` interface do what it does on an idle connection: keep it alive, take receipts
+    /// that arrive by themselves.
+    ///
+    /// # Errors
+    /// The agent's answer about the queue; or, after a trap or an overrun, a deferral of the queue that says so. The
+    /// connection is not to be used for deliveries any more.
+    pub async fn tick(&mut self) -> Result<Tick, Refusal> {
+        let Some(mut instance) = self.instance.take() else {
+            return Err(Refusal::DeferQueue(gone()));
+        };
+        let Some(session) = instance.optional.session.clone() else {
+            self.instance = Some(instance);
+            return Ok(Tick { receipts: Vec::new(), next: MAX_TICK });
+        };
+        let limit = self.shared.limits.deadline;
+        let deadline = instance.begin(limit);
+        let called = tokio::time::timeout_at(deadline, session.call_tick(&mut instance.store)).await;
+        match instance.end(Phase::Tick, limit, called) {
+            Ok(Ok(said)) => {
+                let log = &instance.store.data().log;
+                let receipts = outcome::receipts(said.receipts, &self.shared.limits, log);
+                let next = Duration::from_millis(said.tick_after_ms.into()).clamp(MIN_TICK, MAX_TICK);
+                self.instance = Some(instance);
+                Ok(Tick { receipts, next })
+            }
+            Ok(Err(refusal)) => {
+                // It is still there to be closed in good order.
+                self.instance = Some(instance);
+                Err(outcome::refusal(refusal))
+            }
+            Err(fault) => Err(Refusal::DeferQueue(fault.deferral())),
+        }
     }
 
     /// Closes the connection. After a fault there is nothing to close.
@@ -96,4 +201,9 @@ impl AgentConnection {
             Err(fault) => Err(fault.deferral()),
         }
     }
+}
+
+fn gone() -> Deferral {
+    let text = "delivery agent: the connection is gone after an earlier fault";
+    Deferral::new(451, (4, 3, 0), text, "service-unavailable")
 }

@@ -24,8 +24,16 @@ pub(crate) enum Phase {
     Deliver,
     /// `close-connection`.
     Close,
+    /// `batch.deliver-batch`.
+    DeliverBatch,
+    /// `session.tick`.
+    Tick,
     /// `receipts.poll`.
     PollReceipts,
+    /// `callback.handle`.
+    Callback,
+    /// `probe.did-it-arrive`.
+    Probe,
 }
 
 impl fmt::Display for Phase {
@@ -36,7 +44,11 @@ impl fmt::Display for Phase {
             Self::Open => "open",
             Self::Deliver => "deliver",
             Self::Close => "close",
+            Self::DeliverBatch => "batch",
+            Self::Tick => "tick",
             Self::PollReceipts => "receipts.poll",
+            Self::Callback => "callback",
+            Self::Probe => "probe",
         })
     }
 }

@@ -15,14 +15,49 @@ use crate::state::{Shared, State};
 pub(crate) struct Prepared {
     pub(crate) pre: InstancePre<State>,
     pub(crate) agent: exported::agent::GuestIndices,
+    pub(crate) optional: OptionalIndices,
+}
+
+/// Where the functions of the optional interfaces lie that a component exports.
+#[derive(Default)]
+pub(crate) struct OptionalIndices {
+    pub(crate) batch: Option<exported::batch::GuestIndices>,
+    pub(crate) session: Option<exported::session::GuestIndices>,
     pub(crate) receipts: Option<exported::receipts::GuestIndices>,
+    pub(crate) callback: Option<exported::callback::GuestIndices>,
+    pub(crate) probe: Option<exported::probe::GuestIndices>,
+}
+
+/// The functions of the optional interfaces of one guest.
+pub(crate) struct Optional {
+    pub(crate) batch: Option<exported::batch::Guest>,
+    pub(crate) session: Option<exported::session::Guest>,
+    pub(crate) receipts: Option<exported::receipts::Guest>,
+    pub(crate) callback: Option<exported::callback::Guest>,
+    pub(crate) probe: Option<exported::probe::Guest>,
+}
+
+impl OptionalIndices {
+    fn load(
+        &self,
+        store: &mut Store<State>,
+        instance: &wasmtime::component::Instance,
+    ) -> wasmtime::Result<Optional> {
+        Ok(Optional {
+            batch: self.batch.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            session: self.session.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            receipts: self.receipts.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            callback: self.callback.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+            probe: self.probe.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
+        })
+    }
 }
 
 /// One live guest. Dropping it frees everything that it had.
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
     pub(crate) agent: exported::agent::Guest,
-    pub(crate) receipts: Option<exported::receipts::Guest>,
+    pub(crate) optional: Optional,
     shared: Arc<Shared>,
     _slot: OwnedSemaphorePermit,
 }
@@ -48,12 +83,12 @@ impl Instance {
         let made = tokio::time::timeout_at(deadline.into(), async {
             let instance = prepared.pre.instantiate_async(&mut store).await?;
             let agent = prepared.agent.load(&mut store, &instance)?;
-            let receipts = prepared.receipts.as_ref().map(|r| r.load(&mut store, &instance)).transpose()?;
-            wasmtime::Result::Ok((agent, receipts))
+            let optional = prepared.optional.load(&mut store, &instance)?;
+            wasmtime::Result::Ok((agent, optional))
         })
         .await;
         store.data().log.end_call();
-        let (agent, receipts) = match made {
+        let (agent, optional) = match made {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => {
                 return Err(ended(shared, Fault::of(Phase::Start, &error, store.data()), Some(&error)));
@@ -61,7 +96,7 @@ impl Instance {
             Err(_) => return Err(ended(shared, Fault::deadline(Phase::Start, limit), None)),
         };
         shared.stats.instance_made();
-        Ok(Self { store, agent, receipts, shared: shared.clone(), _slot: slot })
+        Ok(Self { store, agent, optional, shared: shared.clone(), _slot: slot })
     }
 
     /// Starts the allowance of a call and gives the moment when it must be done.

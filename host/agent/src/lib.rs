@@ -10,6 +10,7 @@
 mod agent;
 mod bindings;
 mod cache;
+mod callback;
 mod connection;
 mod engine;
 mod fault;
@@ -32,7 +33,8 @@ mod views;
 mod wasi;
 
 pub use agent::{Agent, AgentSpec, Description, Interfaces, LoadError};
-pub use connection::AgentConnection;
+pub use callback::{CallbackReply, CallbackRequest};
+pub use connection::{AgentConnection, Tick};
 pub use grants::{GrantError, Grants, HttpGrant};
 pub use limits::Limits;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};

@@ -71,7 +71,7 @@ fn recipient_outcome(said: wit::RecipientOutcome, limits: &Limits, log: &AgentLo
 }
 
 /// The outcome, or why it cannot be believed.
-fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, String> {
+pub(crate) fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, String> {
     let outcome = match said {
         wit::Outcome::Delivered(r) => Outcome::Delivered(response(&r)),
         wit::Outcome::Relayed(r) => Outcome::Relayed(response(&r)),

@@ -49,8 +49,8 @@ pub(crate) struct State {
     pub(crate) wasi_http: WasiHttpCtx,
     /// Epochs in which the guest ran during this call.
     ticks: u128,
-    /// The item of the running call. Its number is never used again, so a handle that the guest kept leads nowhere.
-    item: Option<(u32, Item)>,
+    /// The items of the running call. Their numbers are never used again, so a handle that the guest kept leads nowhere.
+    items: Vec<(u32, Item)>,
     next_item: u32,
 }
 
@@ -67,7 +67,7 @@ impl State {
             wasi: wasi::closed_context(&log, limits),
             wasi_http: wasi::http_context(limits),
             ticks: 0,
-            item: None,
+            items: Vec::new(),
             next_item: 1,
             log,
             shared,
@@ -95,20 +95,20 @@ impl State {
     pub(crate) fn put_item(&mut self, request: &DeliveryRequest) -> u32 {
         let number = self.next_item;
         self.next_item = self.next_item.wrapping_add(1);
-        self.item = Some((number, Item::new(request)));
+        self.items.push((number, Item::new(request)));
         number
     }
 
-    /// Ends the item and gives what was reported about it.
-    pub(crate) fn take_item(&mut self) -> Option<Reported> {
-        self.item.take().map(|(_, item)| item.into_reported())
+    /// Ends the items of the call and gives what was reported about each, in their order.
+    pub(crate) fn take_items(&mut self) -> Vec<Reported> {
+        self.items.drain(..).map(|(_, item)| item.into_reported()).collect()
     }
 
     /// The item with this number, if the call it belongs to still runs.
     pub(crate) fn item(&mut self, number: u32) -> wasmtime::Result<&mut Item> {
-        match &mut self.item {
-            Some((current, item)) if *current == number => Ok(item),
-            _ => Err(wasmtime::Error::msg("an item was used after its `deliver` returned")),
-        }
+        let found = self.items.iter_mut().find(|(known, _)| *known == number);
+        found.map(|(_, item)| item).ok_or_else(|| {
+            wasmtime::Error::msg("an item was used after the call that it was handed to had returned")
+        })
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Content, Deferral, FailureClass, Item, MessageInfo, Receipt, Recipient, RecipientOutcome, Response,
+    Content, Deferral, FailureClass, Item, MessageInfo, Outcome, Receipt, Recipient, RecipientOutcome,
+    Response,
 };
 
 /// What a connection is asked to deliver.
@@ -59,6 +60,17 @@ impl DeliveryReport {
     pub fn broken(fault: Deferral) -> Self {
         Self { fault: Some(fault), broken: true, ..Self::default() }
     }
+}
+
+/// What the far end knows of a hand-over that nobody saw the end of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It never got it: it may be handed over again.
+    NeverSeen,
+    /// It got it, and this became of it.
+    Known(Outcome),
+    /// It cannot say.
+    CannotTell,
 }
 
 /// An agent's answer about a whole queue.

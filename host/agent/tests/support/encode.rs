@@ -15,6 +15,9 @@ use wit_parser::Resolve;
 /// The exports of the `agent` interface, each with the file that defines it where an agent does not.
 const EXPORTS: [&str; 4] = ["describe", "open-connection", "deliver", "close-connection"];
 
+/// The optional interfaces of the contract.
+const OPTIONAL: [&str; 5] = ["batch", "session", "receipts", "callback", "probe"];
+
 /// The component that a `.wat` agent makes.
 pub fn encode(agent: &Path) -> Vec<u8> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -32,10 +35,11 @@ pub fn encode(agent: &Path) -> Vec<u8> {
     let mut core = wat::parse_str(&text).unwrap_or_else(|e| panic!("{}: {e}", agent.display()));
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(root.join("../../wit/0.1.0")).unwrap();
-    let with_receipts = body.contains("/receipts@");
-    let world = if with_receipts { "delivery-agent-full" } else { "delivery-agent" };
-    if with_receipts {
-        keep_receipts_only(&mut resolve);
+    let optional: Vec<&str> =
+        OPTIONAL.iter().copied().filter(|name| body.contains(&format!("/{name}@"))).collect();
+    let world = if optional.is_empty() { "delivery-agent" } else { "delivery-agent-full" };
+    if !optional.is_empty() {
+        keep_only(&mut resolve, &optional);
     }
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
@@ -50,15 +54,15 @@ pub fn encode_into(agent: &Path, folder: &Path) -> PathBuf {
     path
 }
 
-/// The full world demands every optional interface; these agents implement one of them.
-fn keep_receipts_only(resolve: &mut Resolve) {
+/// The full world demands every optional interface; these agents implement some of them.
+fn keep_only(resolve: &mut Resolve, optional: &[&str]) {
     let names: Vec<_> =
         resolve.interfaces.iter().map(|(id, i)| (id, i.name.clone().unwrap_or_default())).collect();
     for (_, world) in resolve.worlds.iter_mut() {
         world.exports.retain(|key, _| match key {
-            wit_parser::WorldKey::Interface(id) => {
-                names.iter().any(|(known, name)| known == id && (name == "agent" || name == "receipts"))
-            }
+            wit_parser::WorldKey::Interface(id) => names
+                .iter()
+                .any(|(known, name)| known == id && (name == "agent" || optional.contains(&name.as_str()))),
             wit_parser::WorldKey::Name(_) => true,
         });
     }
