@@ -7,9 +7,10 @@ pub mod send;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_agent::{AgentSpec, Runtime, RuntimeConfig};
+use postern_agent::{AgentSpec, Runtime, RuntimeConfig, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
@@ -44,6 +45,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Whether [`Connector::poll_receipts`] can ever say anything.
     fn can_poll(&self) -> bool;
 
+    /// How many items [`Connection::deliver_batch`] takes at once, for far ends with a window.
+    fn batch_size(&self) -> usize {
+        1
+    }
+
     /// The runtime that its connections run on; `None`: the host's own.
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
         None
@@ -77,6 +83,33 @@ pub trait Connection: Send {
 
     /// Delivers one item. Never fails: whatever goes wrong is in the report.
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport>;
+
+    /// Delivers several items at once: one report for each, in their order. Never fails either.
+    fn deliver_batch<'a>(
+        &'a mut self,
+        requests: &'a [DeliveryRequest],
+    ) -> BoxFuture<'a, Vec<DeliveryReport>> {
+        Box::pin(async move {
+            let mut reports = Vec::new();
+            for request in requests {
+                reports.push(self.deliver(request).await);
+            }
+            reports
+        })
+    }
+
+    /// Whether [`Connection::tick`] is to be called while there is nothing to deliver.
+    fn ticks(&self) -> bool {
+        false
+    }
+
+    /// Does what an idle connection needs: keep-alives, receipts that arrive by themselves.
+    ///
+    /// # Errors
+    /// The far end's, or our own, answer about the whole queue. The connection is closed then.
+    fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
+        Box::pin(async { Ok(Tick { receipts: Vec::new(), next: Duration::MAX }) })
+    }
 
     /// Ends it in good order.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
@@ -139,7 +172,7 @@ impl Factory {
         let runtime = self.runtime(host)?;
         let name = agent.common.name.clone();
         Ok(match agent_spec(agent) {
-            Ok(spec) => DeliveryAgentConnector::load(name, runtime, spec),
+            Ok(spec) => DeliveryAgentConnector::load(name, runtime, spec, agent.batch_size),
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
         })
     }

@@ -42,6 +42,8 @@ pub struct DispatchLimits {
     pub messages: usize,
     /// How long an idle connection stays open.
     pub idle: Duration,
+    /// Whether it stays open beyond that while receipts of its destination are pending.
+    pub keep_open: bool,
     /// Settlements of one connection that may be on their way to the disk.
     pub settle_window: usize,
 }
@@ -56,16 +58,10 @@ pub struct Dispatcher {
     lines: JoinSet<Line>,
     /// Their destinations.
     working: HashMap<tokio::task::Id, NextHop>,
-    /// Idle connections, that which is idle for the longest time first.
-    parked: VecDeque<Parked>,
+    /// Lines with an open connection and nothing to do.
+    parked: VecDeque<Line>,
     /// Settles overdue items; at most one task.
     overdue: JoinSet<()>,
-}
-
-/// A line with an open connection and nothing to do.
-struct Parked {
-    line: Line,
-    since: Instant,
 }
 
 impl Dispatcher {
@@ -104,7 +100,7 @@ impl Dispatcher {
                 Some(ended) = self.lines.join_next_with_id(), if !self.lines.is_empty() => self.line_ended(ended),
                 Some(ended) = self.overdue.join_next(), if !self.overdue.is_empty() => self.overdue_ended(ended),
                 () = feed.notified() => {}
-                () = sleep_until(timer) => self.close_idle(),
+                () = sleep_until(timer) => self.look_after_idle(),
             }
         }
         self.finish().await;
@@ -160,11 +156,11 @@ impl Dispatcher {
             });
             // Where every slot is taken an idle connection gives up its own: it is closed before another is opened.
             let full = self.lines.len() + self.parked.len() >= self.limits.connections;
-            let surplus = if full { self.parked.pop_front() } else { None };
+            let surplus = if full { self.take_idlest() } else { None };
             let stop = stop.clone();
             self.spawn(hop.clone(), async move {
                 if let Some(idle) = surplus {
-                    idle.line.close().await;
+                    idle.close().await;
                 }
                 line.work(lease, stop).await
             });
@@ -184,8 +180,14 @@ impl Dispatcher {
 
     /// The idle connection to a destination that was used last.
     fn take_parked(&mut self, hop: &NextHop) -> Option<Line> {
-        let position = self.parked.iter().rposition(|parked| parked.line.hop() == hop)?;
-        self.parked.remove(position).map(|parked| parked.line)
+        let position = self.parked.iter().rposition(|line| line.hop() == hop)?;
+        self.parked.remove(position)
+    }
+
+    /// The connection that is idle for the longest time.
+    fn take_idlest(&mut self) -> Option<Line> {
+        let (position, _) = self.parked.iter().enumerate().min_by_key(|(_, line)| line.idle_since())?;
+        self.parked.remove(position)
     }
 
     fn line_ended(&mut self, ended: Result<(tokio::task::Id, Line), JoinError>) {
@@ -193,7 +195,7 @@ impl Dispatcher {
             Ok((id, line)) => {
                 self.working.remove(&id);
                 if line.is_open() {
-                    self.parked.push_back(Parked { line, since: Instant::now() });
+                    self.parked.push_back(line);
                 }
             }
             Err(error) => {
@@ -210,15 +212,33 @@ impl Dispatcher {
             let wait = Timestamp::now().duration_until(at);
             Instant::now() + Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
-        let idle = self.parked.front().map(|parked| parked.since + self.limits.idle);
-        due.into_iter().chain(idle).min()
+        let parked = self.parked.iter().map(|line| {
+            let idle = line.idle_since() + self.limits.idle;
+            line.tick_at().map_or(idle, |tick| tick.min(idle))
+        });
+        due.into_iter().chain(parked).min()
     }
 
-    fn close_idle(&mut self) {
-        let idle = self.limits.idle;
-        while let Some(parked) = self.parked.pop_front_if(|parked| parked.since.elapsed() >= idle) {
-            self.close(parked.line);
+    /// Closes connections that were idle for long enough, and lets those do something that want to.
+    fn look_after_idle(&mut self) {
+        let now = Instant::now();
+        for mut line in std::mem::take(&mut self.parked) {
+            if line.tick_at().is_some_and(|at| at <= now) {
+                self.spawn(line.hop().clone(), line.tick());
+            } else if now.duration_since(line.idle_since()) < self.limits.idle {
+                self.parked.push_back(line);
+            } else if self.must_stay(line.hop()) {
+                line.stay();
+                self.parked.push_back(line);
+            } else {
+                self.close(line);
+            }
         }
+    }
+
+    /// Whether the connections to a destination stay open while receipts are pending there, and they are.
+    fn must_stay(&self, hop: &NextHop) -> bool {
+        self.limits.keep_open && self.settler.store().index().pending(hop) > 0
     }
 
     /// Closes a connection; until that is done it takes up its slot.
@@ -228,8 +248,8 @@ impl Dispatcher {
 
     async fn finish(mut self) {
         self.wait_for_lines().await;
-        while let Some(parked) = self.parked.pop_front() {
-            self.close(parked.line);
+        while let Some(line) = self.parked.pop_front() {
+            self.close(line);
         }
         self.wait_for_lines().await;
         while let Some(ended) = self.overdue.join_next().await {

@@ -11,12 +11,14 @@ use super::host::secret;
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
 use super::secrets::{Secret, Secrets};
-use super::values::{boolean, host_and_port, line, number, quoted, size, timer};
+use super::values::{boolean, count, host_and_port, line, number, quoted, size, timer};
 
 /// `receipt_poll_interval`: how often an agent is asked for receipts.
 pub const RECEIPT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// `receipt_expires_after`: how long a receipt is waited for when the agent does not say.
 pub const RECEIPT_EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// `batch_size`: items in one call of an agent with the `batch` interface.
+pub const BATCH_SIZE: usize = 10;
 /// `limits.memory`: linear memory of one instance, in bytes.
 pub const MEMORY: u64 = 64 << 20;
 /// The largest `limits.memory`, in bytes: what the pool of instances reserves for each.
@@ -60,6 +62,10 @@ pub struct DeliveryAgentConfig {
     pub receipt_poll_interval: Duration,
     /// How long a receipt is waited for when the agent does not say.
     pub receipt_expires_after: SignedDuration,
+    /// How many items an agent with the `batch` interface gets in one call.
+    pub batch_size: usize,
+    /// Whether a connection stays open while receipts of its queue are pending, beyond `connection_idle`.
+    pub keep_open: bool,
     /// Whether its refusal may fail a whole queue; otherwise the queue is suspended and an alarm raised.
     pub allow_fail_queue: bool,
 }
@@ -127,6 +133,8 @@ impl DeliveryAgentConfig {
         let poll = timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
         let receipt_poll_interval = section.or("receipt_poll_interval", poll, RECEIPT_POLL_INTERVAL);
         let receipt_expires_after = section.or("receipt_expires_after", long_wait, RECEIPT_EXPIRES_AFTER);
+        let batch_size = section.or("batch_size", count(1, 1000), BATCH_SIZE);
+        let keep_open = section.or("keep_open", boolean, false);
         let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
         section.finish();
         let agent = agent?;
@@ -145,6 +153,8 @@ impl DeliveryAgentConfig {
             limits,
             receipt_poll_interval,
             receipt_expires_after,
+            batch_size,
+            keep_open,
             allow_fail_queue,
         })
     }

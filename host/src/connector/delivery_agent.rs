@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postern_agent::{Agent, AgentConnection, AgentSpec, Runtime};
+use postern_agent::{Agent, AgentConnection, AgentSpec, Runtime, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
@@ -15,13 +15,15 @@ pub struct DeliveryAgentConnector {
     /// Where it came from; `None`: nowhere.
     file: Option<PathBuf>,
     agent: Result<Agent, String>,
+    /// The most items that the agent gets in one call.
+    batch_size: usize,
 }
 
 impl DeliveryAgentConnector {
     /// Loads the agent. Blocking: it may have to be compiled. An agent that cannot be loaded disables the connector;
     /// its mail waits.
     #[must_use]
-    pub fn load(name: Arc<str>, runtime: Runtime, spec: AgentSpec) -> Self {
+    pub fn load(name: Arc<str>, runtime: Runtime, spec: AgentSpec, batch_size: usize) -> Self {
         let file = spec.component.clone();
         let agent = runtime.load(spec).map_err(|error| {
             tracing::error!(connector = %name, agent = %file.display(), %error, "the agent cannot be loaded; its mail waits");
@@ -32,14 +34,14 @@ impl DeliveryAgentConnector {
             let (version, digest) = (&about.version, agent.digest());
             tracing::info!(connector = %name, agent = about.name, version, digest, "agent loaded");
         }
-        Self { name, runtime, file: Some(file), agent }
+        Self { name, runtime, file: Some(file), agent, batch_size }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, file: None, agent: Err(reason) }
+        Self { name, runtime, file: None, agent: Err(reason), batch_size: 1 }
     }
 }
 
@@ -75,6 +77,13 @@ impl Connector for DeliveryAgentConnector {
         self.agent.as_ref().is_ok_and(Agent::has_receipts)
     }
 
+    fn batch_size(&self) -> usize {
+        match &self.agent {
+            Ok(agent) if agent.interfaces().batch => self.batch_size,
+            _ => 1,
+        }
+    }
+
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
         Some(self.runtime.handle())
     }
@@ -108,6 +117,21 @@ impl Connection for AgentLine {
 
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
         Box::pin(self.0.deliver(request))
+    }
+
+    fn deliver_batch<'a>(
+        &'a mut self,
+        requests: &'a [DeliveryRequest],
+    ) -> BoxFuture<'a, Vec<DeliveryReport>> {
+        Box::pin(self.0.deliver_batch(requests))
+    }
+
+    fn ticks(&self) -> bool {
+        self.0.has_tick()
+    }
+
+    fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
+        Box::pin(self.0.tick())
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -8,14 +8,17 @@ use jiff::Timestamp;
 use postern_model::text::one_line;
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Refusal};
 use postern_store::Lease;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::settler::{InFlight, Over};
 use super::{DispatchLimits, Settler};
 use crate::connector::{Connection, Connector};
 use crate::metrics::Metrics;
 
+/// Contents of one batch, in bytes: when that much is gathered, no further item is added.
+const MAX_BATCH_BYTES: u64 = 32 << 20;
 /// The most that is told of a panic, in bytes.
 const MAX_PANIC_TEXT: usize = 200;
 
@@ -27,6 +30,9 @@ pub struct Line {
     limits: DispatchLimits,
     open: Option<Open>,
     in_flight: InFlight,
+    /// An item that must not share a call with others.
+    alone: Option<(Lease, DeliveryRequest)>,
+    idle_since: Instant,
 }
 
 /// An open connection.
@@ -35,6 +41,8 @@ struct Open {
     delivered: usize,
     /// How often its queue had failed in a row when it was opened, or since it showed that the queue works.
     failures: u32,
+    /// When it wants to be called while there is nothing to deliver.
+    tick_at: Option<Instant>,
     _counted: Counted,
 }
 
@@ -66,7 +74,16 @@ impl Line {
         limits: DispatchLimits,
     ) -> Self {
         let in_flight = InFlight::new(limits.settle_window);
-        Self { connector, settler, hop, limits, open: None, in_flight }
+        Self {
+            connector,
+            settler,
+            hop,
+            limits,
+            open: None,
+            in_flight,
+            alone: None,
+            idle_since: Instant::now(),
+        }
     }
 
     /// Its destination.
@@ -79,6 +96,21 @@ impl Line {
         self.open.is_some()
     }
 
+    /// Since when it has nothing to deliver.
+    pub fn idle_since(&self) -> Instant {
+        self.idle_since
+    }
+
+    /// Starts the idle time anew.
+    pub fn stay(&mut self) {
+        self.idle_since = Instant::now();
+    }
+
+    /// When its idle connection wants to be called.
+    pub fn tick_at(&self) -> Option<Instant> {
+        self.open.as_ref().and_then(|open| open.tick_at)
+    }
+
     /// Delivers the item of the lease and then due ones until there are none, the connection has delivered its share,
     /// or `stop` is called.
     pub async fn work(mut self, first: Lease, stop: CancellationToken) -> Self {
@@ -87,36 +119,76 @@ impl Line {
         while let Some(lease) = next
             && !stop.is_cancelled()
         {
-            if let Some((lease, request)) = self.settler.prepare(lease, &mut self.in_flight).await {
-                let span = tracing::info_span!(
-                    "delivery",
-                    message_id = %request.message.id,
-                    connector = %self.hop.connector,
-                    destination = %self.hop.destination,
-                    attempt = request.attempt
-                );
-                if !self.serve(lease, &request).instrument(span).await {
-                    break;
-                }
+            let batch = self.gather(lease).await;
+            if !batch.is_empty() && !self.serve(batch).await {
+                break;
+            }
+            // One that was left out of a batch was leased already.
+            if let Some(alone) = self.alone.take()
+                && !self.serve(vec![alone]).await
+            {
+                break;
             }
             next = index.lease(&self.hop, Timestamp::now());
         }
+        self.alone = None;
         // Parked or ended: what was decided over this line is on the disk.
         self.in_flight.drain().await;
+        self.idle_since = Instant::now();
         self
     }
 
-    /// Tries an item and settles it. Says whether the line may go on.
-    async fn serve(&mut self, lease: Lease, request: &DeliveryRequest) -> bool {
-        let report = self.attempt(request).await;
-        let (broken, refused) = (report.broken, report.refusal.is_some());
-        let over = self
-            .open
-            .as_ref()
-            .map_or(Over::default(), |open| Over { label: open.connection.label(), failures: open.failures });
-        let healthy = self.settler.settle_attempt(lease, request, report, over, &mut self.in_flight).await;
+    /// Reads the leased item and, where the connector takes several at once, further ones that are due.
+    async fn gather(&mut self, first: Lease) -> Vec<(Lease, DeliveryRequest)> {
+        let index = self.settler.store().index().clone();
+        let delivered = self.open.as_ref().map_or(0, |open| open.delivered);
+        let most = self.connector.batch_size().min(self.limits.messages.saturating_sub(delivered)).max(1);
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(lease) = next {
+            if let Some((lease, request)) = self.settler.prepare(lease, &mut self.in_flight).await {
+                bytes += request.content.size();
+                // An item that was there when the agent trapped must not take others with it again.
+                if request.item.traps > 0 {
+                    self.alone = Some((lease, request));
+                    break;
+                }
+                batch.push((lease, request));
+            }
+            let full = batch.len() >= most || bytes >= MAX_BATCH_BYTES;
+            next = if full { None } else { index.lease(&self.hop, Timestamp::now()) };
+            if batch.is_empty() && most == 1 {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// Tries items and settles them. Says whether the line may go on.
+    async fn serve(&mut self, batch: Vec<(Lease, DeliveryRequest)>) -> bool {
+        let (leases, requests): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let span = delivery_span(&requests, &self.hop);
+        let reports = self.attempt(&requests).instrument(span).await;
+        let broken = reports.iter().any(|report| report.broken);
+        let refused = reports.iter().any(|report| report.refusal.is_some());
+        // The first report of trouble speaks for the queue; without trouble each says that it works.
+        let trouble = reports.iter().position(|r| r.refusal.is_some() || r.broken);
+        let failures_now = self.settler.store().index().failures(&self.hop);
+        let mut healthy = true;
+        for (nth, ((lease, request), report)) in leases.into_iter().zip(&requests).zip(reports).enumerate() {
+            let open = self.open.as_ref();
+            let over = Over {
+                label: open.map_or("", |open| open.connection.label()),
+                failures: open.map_or(0, |open| open.failures),
+                failures_now,
+                speaks_for_queue: trouble.is_none_or(|first| first == nth),
+            };
+            let span = delivery_span(std::slice::from_ref(request), &self.hop);
+            let settled = self.settler.settle_attempt(lease, request, report, over, &mut self.in_flight);
+            healthy &= settled.instrument(span).await;
+        }
         let Some(open) = &mut self.open else { return false };
-        open.delivered += 1;
+        open.delivered += requests.len();
         if healthy {
             open.failures = 0;
         }
@@ -129,40 +201,73 @@ impl Line {
     }
 
     /// Delivers over the open connection, or over a new one.
-    async fn attempt(&mut self, request: &DeliveryRequest) -> DeliveryReport {
+    async fn attempt(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
         let reused = self.open.is_some();
-        let report = self.deliver(request).await;
-        let stale = reused
-            && report.broken
-            && report.not_begun
-            && !report.trapped
-            && report.outcomes.is_empty()
-            && report.receipts.is_empty();
-        if !stale {
-            return report;
+        let reports = self.deliver(requests).await;
+        let untouched = |report: &DeliveryReport| {
+            report.broken
+                && report.not_begun
+                && !report.trapped
+                && report.outcomes.is_empty()
+                && report.receipts.is_empty()
+        };
+        if !reused || !reports.iter().all(untouched) {
+            return reports;
         }
         // The far end may close an idle connection at any time. That is no failure of the item or of the queue.
         tracing::debug!("the connection was closed while it was idle; a new one is opened");
         self.open = None;
-        self.deliver(request).await
+        self.deliver(requests).await
     }
 
-    async fn deliver(&mut self, request: &DeliveryRequest) -> DeliveryReport {
+    /// One report for each request, whatever the connector does.
+    async fn deliver(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
+        let all = |report: DeliveryReport| requests.iter().map(|_| report.clone()).collect::<Vec<_>>();
         let open = match self.open.take() {
             Some(open) => open,
             None => match self.connect().await {
                 Ok(open) => open,
                 Err(refusal) => {
-                    return DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() };
+                    return all(DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() });
                 }
             },
         };
         let open = self.open.insert(open);
-        match guarded(async { open.connection.deliver(request).await }).await {
-            Ok(report) => report,
+        let delivered = guarded(async {
+            match requests {
+                [request] => vec![open.connection.deliver(request).await],
+                _ => open.connection.deliver_batch(requests).await,
+            }
+        });
+        match delivered.await {
+            Ok(mut reports) => {
+                // An item without a report has no outcome, which is a deferral.
+                reports.resize_with(requests.len(), DeliveryReport::default);
+                reports
+            }
             // It counts towards poison: the item may be what the connector cannot stand.
-            Err(fault) => DeliveryReport { trapped: true, ..DeliveryReport::broken(fault) },
+            Err(fault) => all(DeliveryReport { trapped: true, ..DeliveryReport::broken(fault) }),
         }
+    }
+
+    /// Lets the idle connection do what it needs.
+    pub async fn tick(mut self) -> Self {
+        let Some(open) = &mut self.open else { return self };
+        match guarded(async { open.connection.tick().await }).await {
+            Ok(Ok(tick)) => {
+                open.tick_at = Instant::now().checked_add(tick.next);
+                self.settler.received(&self.hop, tick.receipts);
+            }
+            Ok(Err(refusal)) => {
+                self.settler.refused(&self.hop, &refusal);
+                self.close_connection().await;
+            }
+            Err(fault) => {
+                self.settler.refused(&self.hop, &Refusal::DeferQueue(fault));
+                self.open = None;
+            }
+        }
+        self
     }
 
     async fn connect(&mut self) -> Result<Open, Refusal> {
@@ -171,7 +276,8 @@ impl Line {
         let opened = guarded(async { self.connector.open(&self.hop).await }).await;
         let connection = opened.unwrap_or_else(|fault| Err(Refusal::DeferQueue(fault)))?;
         let counted = Counted::new(self.settler.metrics().clone(), self.connector.clone());
-        Ok(Open { connection, delivered: 0, failures, _counted: counted })
+        let tick_at = connection.ticks().then(Instant::now);
+        Ok(Open { connection, delivered: 0, failures, tick_at, _counted: counted })
     }
 
     async fn close_connection(&mut self) {
@@ -187,6 +293,17 @@ impl Line {
     pub async fn close(mut self) -> Self {
         self.close_connection().await;
         self
+    }
+}
+
+/// The span of a delivery, for the log.
+fn delivery_span(requests: &[DeliveryRequest], hop: &NextHop) -> Span {
+    let (connector, destination) = (&hop.connector, &hop.destination);
+    match requests {
+        [request] => tracing::error_span!(
+            "delivery", message_id = %request.message.id, %connector, %destination, attempt = request.attempt
+        ),
+        _ => tracing::error_span!("delivery", items = requests.len(), %connector, %destination),
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use postern_model::{Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return};
+use postern_model::{
+    Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt, Refusal, Return,
+};
 use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError, StoredReceipt};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -52,6 +54,10 @@ pub(super) struct Over<'a> {
     pub label: &'a str,
     /// How often its queue had failed in a row when it was opened.
     pub failures: u32,
+    /// How often it has failed in a row now, before this attempt.
+    pub failures_now: u32,
+    /// Whether the report says something about the queue. What happened to a whole batch happened to the queue once.
+    pub speaks_for_queue: bool,
 }
 
 impl Settler {
@@ -150,10 +156,13 @@ impl Settler {
         let topology = self.topology();
         let policy = topology.policy_for(lease.next_hop());
         let quoted = Quoted::for_report(&topology, request, &report).await;
-        let failures = self.store.index().failures(lease.next_hop());
+        let failures = over.failures_now;
         let context = quoted.context(&request.message, &policy);
         let mut settlement =
             settle::settle(context, &request.item, &report, over.label, failures, &mut fastrand::Rng::new());
+        if !over.speaks_for_queue {
+            settlement.queue = QueueEffect::None;
+        }
         let healthy = settlement.queue == QueueEffect::Healthy && failures == over.failures;
         // A connection that is older than the last refusal does not take it back: a far end that allows one connection
         // would refuse the second again at once. And without failures there is nothing to forget.
@@ -163,11 +172,24 @@ impl Settler {
         self.log(request, &report, &settlement);
         let commit = self.hand_in(lease, &request.item, settlement);
         in_flight.push(commit).await;
+        self.received(&request.item.next_hop, receipts);
+        healthy
+    }
+
+    /// Sends receipts to where they are settled.
+    pub(super) fn received(&self, hop: &NextHop, receipts: Vec<Receipt>) {
         if !receipts.is_empty() {
             // The receiver lives as long as the host; when it is gone the far end will be asked again.
-            let _ = self.receipts.send((request.item.next_hop.connector.to_string(), receipts));
+            let _ = self.receipts.send((hop.connector.to_string(), receipts));
         }
-        healthy
+    }
+
+    /// Does to a queue what a refusal without any item says.
+    pub(super) fn refused(&self, hop: &NextHop, refusal: &Refusal) {
+        let policy = self.topology().policy_for(hop);
+        let failures = self.store.index().failures(hop);
+        let effect = settle::refused(&policy, refusal, failures, Timestamp::now(), &mut fastrand::Rng::new());
+        self.apply(hop, &effect);
     }
 
     /// Settles an item for which time alone decides something.
@@ -204,27 +226,28 @@ impl Settler {
     pub fn hand_in(&self, lease: Lease, item: &Item, settlement: Settlement) -> Settled {
         let connector = item.next_hop.connector.to_string();
         self.metrics.settled(&connector, &settlement);
-        match &settlement.queue {
-            QueueEffect::None => {}
-            QueueEffect::Healthy => self.store.index().clear_retry(&item.next_hop),
-            QueueEffect::Retry { until, error } => {
-                tracing::warn!(hop = %item.next_hop, %until, error, "the queue is tried again later");
-                self.store.index().set_retry(&item.next_hop, *until, error);
-            }
-            QueueEffect::Suspend { reason } => {
-                tracing::error!(hop = %item.next_hop, reason, "the queue is suspended");
-                drop(
-                    self.store
-                        .set_queue(item.next_hop.clone(), QueueSetting::Suspended { reason: reason.clone() }),
-                );
-            }
-        }
+        self.apply(&item.next_hop, &settlement.queue);
         let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
         let receipts: Vec<_> = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
         let watch =
             (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
         let commit = lease.settle(&*self.store, settlement.write);
         Settled { commit, dsns, watch }
+    }
+
+    fn apply(&self, hop: &NextHop, effect: &QueueEffect) {
+        match effect {
+            QueueEffect::None => {}
+            QueueEffect::Healthy => self.store.index().clear_retry(hop),
+            QueueEffect::Retry { until, error } => {
+                tracing::warn!(%hop, %until, error, "the queue is tried again later");
+                self.store.index().set_retry(hop, *until, error);
+            }
+            QueueEffect::Suspend { reason } => {
+                tracing::error!(%hop, reason, "the queue is suspended");
+                drop(self.store.set_queue(hop.clone(), QueueSetting::Suspended { reason: reason.clone() }));
+            }
+        }
     }
 
     fn log(&self, request: &DeliveryRequest, report: &DeliveryReport, settlement: &Settlement) {

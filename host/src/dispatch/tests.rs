@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use postern_agent::Tick;
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, ItemId, Outcome, Receipt, RecipientOutcome, Refusal, Response,
+    Deferral, DeliveryReport, DeliveryRequest, ItemId, Outcome, Pending, Receipt, RecipientOutcome, Refusal,
+    Response,
 };
 use postern_store::Store;
 use postern_store::conformance::sample;
@@ -23,6 +25,7 @@ const LIMITS: DispatchLimits = DispatchLimits {
     per_destination: 1,
     messages: 20,
     idle: Duration::from_secs(3_600),
+    keep_open: false,
     settle_window: 8,
 };
 
@@ -36,11 +39,19 @@ enum Act {
     Together(Arc<Barrier>),
     /// Delivers when the queue was refused.
     WhenRefused(Arc<dyn Store>),
+    /// Takes it, and a receipt will tell.
+    Accept,
 }
 
-/// The far end. It tells what happens: `open a`, `deliver a`, `close a`.
+/// The far end. It tells what happens: `open a`, `deliver a`, `batch a 3`, `tick a`, `close a`.
 #[derive(Clone)]
 struct FarEnd {
+    /// How many items it takes at once.
+    batch: usize,
+    /// How often its idle connections want to be called.
+    ticks: Option<Duration>,
+    /// What a tick answers, if not that all is well.
+    tick_refusal: Option<Refusal>,
     acts: Arc<Mutex<VecDeque<Act>>>,
     /// How many connections may be open; others are refused.
     room: usize,
@@ -84,6 +95,10 @@ impl Connector for FarEnd {
         false
     }
 
+    fn batch_size(&self) -> usize {
+        self.batch
+    }
+
     fn state(&self) -> ConnectorState {
         ConnectorState::Ready
     }
@@ -110,6 +125,10 @@ impl Connection for Call {
             let act = self.far_end.acts.lock().unwrap().pop_front();
             match act.unwrap_or(Act::Deliver) {
                 Act::Deliver => {}
+                Act::Accept => {
+                    self.far_end.tell("accept", &self.hop);
+                    return all(request, &accepted());
+                }
                 Act::Panic => panic!("a fault in the connector"),
                 Act::Gone => {
                     let fault = Deferral::new(451, (4, 4, 2), "connection closed", "service-unavailable");
@@ -125,9 +144,31 @@ impl Connection for Call {
                 }
             }
             self.far_end.tell("deliver", &self.hop);
-            let good = Outcome::Delivered(Response::new(250, (2, 0, 0), "sent"));
-            let outcomes = request.recipients().map(|r| RecipientOutcome::new(r.index, good.clone()));
-            DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() }
+            delivered(request)
+        })
+    }
+
+    fn deliver_batch<'a>(
+        &'a mut self,
+        requests: &'a [DeliveryRequest],
+    ) -> BoxFuture<'a, Vec<DeliveryReport>> {
+        Box::pin(async move {
+            self.far_end.tell(&format!("batch {}", requests.len()), &self.hop);
+            requests.iter().map(delivered).collect()
+        })
+    }
+
+    fn ticks(&self) -> bool {
+        self.far_end.ticks.is_some()
+    }
+
+    fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
+        Box::pin(async move {
+            self.far_end.tell("tick", &self.hop);
+            match self.far_end.tick_refusal.clone() {
+                Some(refusal) => Err(refusal),
+                None => Ok(Tick { receipts: Vec::new(), next: self.far_end.ticks.unwrap_or(Duration::MAX) }),
+            }
         })
     }
 
@@ -137,6 +178,20 @@ impl Connection for Call {
             self.far_end.tell("close", &self.hop);
         })
     }
+}
+
+fn delivered(request: &DeliveryRequest) -> DeliveryReport {
+    all(request, &Outcome::Delivered(Response::new(250, (2, 0, 0), "sent")))
+}
+
+fn accepted() -> Outcome {
+    let response = Response::new(250, (2, 0, 0), "taken");
+    Outcome::Accepted(Pending { receipt_ids: vec!["r".to_owned()], response, expires_after: None })
+}
+
+fn all(request: &DeliveryRequest, outcome: &Outcome) -> DeliveryReport {
+    let outcomes = request.recipients().map(|r| RecipientOutcome::new(r.index, outcome.clone()));
+    DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() }
 }
 
 /// A dispatcher that runs, with what it stands between.
@@ -172,7 +227,15 @@ impl World {
         ));
         let (sender, told) = mpsc::unbounded_channel();
         let acts = Arc::new(Mutex::new(acts.into_iter().collect()));
-        let far_end = FarEnd { acts, room, opened: Arc::default(), told: sender };
+        let far_end = FarEnd {
+            batch: 1,
+            ticks: None,
+            tick_refusal: None,
+            acts,
+            room,
+            opened: Arc::default(),
+            told: sender,
+        };
         let stop = CancellationToken::new();
         Self { folder, store, metrics, stop, told, far_end, settler, running: None }
     }
@@ -188,10 +251,15 @@ impl World {
 
     /// A message with one item for the destination, due now.
     async fn put(&self, destination: &str) -> ItemId {
+        self.put_after(destination, 0).await
+    }
+
+    /// The same, of an item that was there when the agent trapped, so many times.
+    async fn put_after(&self, destination: &str, traps: u32) -> ItemId {
         let mut put = sample::small(&hop(destination));
         let now = Timestamp::now();
         for item in &mut put.items {
-            (item.enqueued_at, item.next_attempt) = (now, now);
+            (item.enqueued_at, item.next_attempt, item.traps) = (now, now, traps);
         }
         let id = put.items[0].id;
         self.store.put(put).await.unwrap();
@@ -331,4 +399,72 @@ async fn an_older_connection_does_not_take_back_a_refusal() {
     let hops = world.store.index().hops();
     assert_eq!((hops[0].items, hops[0].failures), (1, 1));
     assert!(hops[0].retry_at.is_some());
+}
+
+#[tokio::test]
+async fn due_items_share_a_call_up_to_the_batch_size_and_to_what_a_connection_may_deliver() {
+    let mut world = World::new(1, []);
+    world.far_end.batch = 3;
+    for _ in 0..7 {
+        world.put("a").await;
+    }
+    world.start(DispatchLimits { messages: 5, ..LIMITS });
+    world.expect(&["open a", "batch 3 a", "batch 2 a", "close a", "open a", "batch 2 a"]).await;
+    world.stop().await;
+    assert_eq!(world.store.index().len(), 0);
+}
+
+#[tokio::test]
+async fn an_item_that_was_there_when_the_agent_trapped_is_delivered_alone() {
+    let mut world = World::new(1, []);
+    world.far_end.batch = 10;
+    for traps in [0, 1, 0, 0] {
+        world.put_after("a", traps).await;
+    }
+    world.start(LIMITS);
+    world.expect(&["open a", "deliver a", "deliver a", "batch 2 a"]).await;
+    world.stop().await;
+    assert_eq!(world.store.index().len(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_called_as_often_as_it_wishes_and_closed_all_the_same() {
+    let mut world = World::new(1, []);
+    world.far_end.ticks = Some(Duration::from_millis(1));
+    world.start(DispatchLimits { idle: Duration::from_millis(100), ..LIMITS });
+    world.put("a").await;
+    world.expect(&["open a", "deliver a", "tick a", "tick a"]).await;
+    while world.next().await != "close a" {}
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_stays_open_while_receipts_are_pending_where_that_is_wished() {
+    let mut world = World::new(1, [Act::Accept]);
+    world.far_end.ticks = Some(Duration::from_millis(1));
+    world.start(DispatchLimits { idle: Duration::from_millis(5), keep_open: true, ..LIMITS });
+    world.put("a").await;
+    world.expect(&["open a", "accept a"]).await;
+    // Far longer than it may be idle.
+    for _ in 0..100 {
+        assert_eq!(world.next().await, "tick a");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_on_an_idle_connection_closes_it_and_puts_its_queue_into_retry() {
+    let mut world = World::new(1, []);
+    let deferral = Deferral::new(421, (4, 3, 2), "going down", "service-unavailable");
+    world.far_end.ticks = Some(Duration::from_millis(1));
+    world.far_end.tick_refusal = Some(Refusal::DeferQueue(deferral));
+    world.start(LIMITS);
+    world.put("a").await;
+    world.expect(&["open a", "deliver a", "tick a", "close a"]).await;
+    let waiting = world.put("a").await;
+    world.stop().await;
+    let hops = world.store.index().hops();
+    assert_eq!((hops[0].items, hops[0].failures), (1, 1));
+    assert!(hops[0].last_error.as_deref().is_some_and(|e| e.contains("going down")));
+    assert_eq!(world.store.index().item_view(waiting).map(|view| view.attempts), Some(0));
 }

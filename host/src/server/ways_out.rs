@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use super::core::Core;
 use super::stage::Stage;
-use crate::config::{Config, ConnectorKind, Outgoing};
+use crate::config::{Config, ConnectorKind, DeliveryAgentConfig, Outgoing};
 use crate::connector::{Connector, Factory};
 use crate::dispatch::{DispatchLimits, Dispatcher};
 use crate::receipts::Poller;
@@ -74,7 +74,7 @@ impl WaysOut {
         connector.watch(&known);
         let mut stage = Stage::new(connector.name());
         stage.spawn(refresh(connector.clone(), stage.stop.clone()));
-        let limits = limits(outgoing, config.host.settle_window);
+        let limits = limits(config, outgoing);
         let dispatcher = Dispatcher::new(connector.clone(), self.core.settler.clone(), limits);
         stage.spawn(dispatcher.run(stage.stop.clone()));
         if connector.can_poll() {
@@ -113,7 +113,7 @@ impl WaysOut {
     }
 }
 
-fn limits(outgoing: &Outgoing, settle_window: usize) -> DispatchLimits {
+fn limits(config: &Config, outgoing: &Outgoing) -> DispatchLimits {
     let connections = outgoing.max_concurrent_connections;
     DispatchLimits {
         connections,
@@ -124,13 +124,17 @@ fn limits(outgoing: &Outgoing, settle_window: usize) -> DispatchLimits {
         },
         messages: outgoing.max_messages_per_connection,
         idle: outgoing.connection_idle,
-        settle_window,
+        keep_open: agent(config, outgoing).is_some_and(|agent| agent.keep_open),
+        settle_window: config.host.settle_window,
     }
 }
 
+fn agent<'a>(config: &'a Config, outgoing: &Outgoing) -> Option<&'a DeliveryAgentConfig> {
+    config.delivery_agent_connectors.iter().find(|agent| agent.common.name == outgoing.name)
+}
+
 fn poll_interval(config: &Config, outgoing: &Outgoing) -> Duration {
-    let agent = config.delivery_agent_connectors.iter().find(|a| a.common.name == outgoing.name);
-    agent.map_or(Duration::from_secs(60), |agent| agent.receipt_poll_interval)
+    agent(config, outgoing).map_or(Duration::from_secs(60), |agent| agent.receipt_poll_interval)
 }
 
 /// Lets a connector look after what it holds open, at once and now and then.

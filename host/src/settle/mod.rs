@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Deferral, DsnKind, DsnRecipient, DsnRequest, EventKind, EventRecipient, Fate, Item, ItemRecipient,
-    MessageInfo, Recipient, RecipientOutcome, RecipientState, Response, TrackingEvent,
+    MessageInfo, Recipient, RecipientOutcome, RecipientState, Refusal, Response, TrackingEvent,
 };
 use postern_store::{NewReceipt, Settle};
 
@@ -337,9 +337,39 @@ fn dsn_of(fate: Fate) -> Option<DsnKind> {
 
 /// When a deferred recipient is tried again.
 fn retry_at(context: Context<'_>, deferral: &Deferral, attempt: u32, rng: &mut fastrand::Rng) -> Timestamp {
-    let policy = context.policy;
+    retry_time(context.policy, context.now, deferral, attempt, rng)
+}
+
+fn retry_time(
+    policy: &Policy,
+    now: Timestamp,
+    deferral: &Deferral,
+    attempt: u32,
+    rng: &mut fastrand::Rng,
+) -> Timestamp {
     let scheduled = policy.retry.delay(&deferral.class, attempt);
-    retry::after(context.now, retry::next_delay(scheduled, deferral.retry_after, &policy.delays, rng))
+    retry::after(now, retry::next_delay(scheduled, deferral.retry_after, &policy.delays, rng))
+}
+
+/// What a queue does about a refusal that came without any item, on an idle connection. There is nothing to fail, so
+/// `fail-queue` suspends it also where the connector may fail queues. `failures` counts the refusals before this one.
+#[must_use]
+pub fn refused(
+    policy: &Policy,
+    refusal: &Refusal,
+    failures: u32,
+    now: Timestamp,
+    rng: &mut fastrand::Rng,
+) -> QueueEffect {
+    match refusal {
+        Refusal::DeferQueue(deferral) => QueueEffect::Retry {
+            until: retry_time(policy, now, deferral, failures.saturating_add(1), rng),
+            error: deferral.response.to_string(),
+        },
+        Refusal::FailQueue { response, .. } => {
+            QueueEffect::Suspend { reason: format!("the agent asked to fail the queue: {response}") }
+        }
+    }
 }
 
 #[cfg(test)]

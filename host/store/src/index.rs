@@ -187,6 +187,12 @@ impl QueueIndex {
         state.hop_slot(hop).map_or(0, |slot| state.hop(slot).failures)
     }
 
+    /// How many items of the hop wait for receipts. Goes through the hop's items.
+    #[must_use]
+    pub fn pending(&self, hop: &NextHop) -> usize {
+        self.hops().iter().find(|view| view.next_hop == *hop).map_or(0, |view| view.pending)
+    }
+
     /// Moves what has become due by `now`, in every connector.
     pub fn promote(&self, now: Timestamp) {
         let mut state = self.lock();
