@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_agent::{AgentSpec, Runtime, RuntimeConfig, Tick};
+use postern_agent::{AgentSpec, CallbackReply, CallbackRequest, Runtime, RuntimeConfig, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
+use crate::agents::Consents;
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
@@ -45,6 +46,16 @@ pub trait Connector: Send + Sync + 'static {
     /// Whether [`Connector::poll_receipts`] can ever say anything.
     fn can_poll(&self) -> bool;
 
+    /// Hands a call-back of the far end's provider over.
+    ///
+    /// # Errors
+    /// Why it was not handled; the provider is to call again.
+    fn callback(&self, _request: CallbackRequest) -> BoxFuture<'_, Result<CallbackReply, Deferral>> {
+        Box::pin(async {
+            Err(Deferral::new(451, (4, 3, 5), "this connector takes no call-backs", "service-unavailable"))
+        })
+    }
+
     /// How many items [`Connection::deliver_batch`] takes at once, for far ends with a window.
     fn batch_size(&self) -> usize {
         1
@@ -64,6 +75,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Why it can never work until it is made anew. Its mail waits.
     fn load_fault(&self) -> Option<&str> {
+        None
+    }
+
+    /// What an operator should know although it works.
+    fn notice(&self) -> Option<&str> {
         None
     }
 
@@ -172,7 +188,10 @@ impl Factory {
         let runtime = self.runtime(host)?;
         let name = agent.common.name.clone();
         Ok(match agent_spec(agent) {
-            Ok(spec) => DeliveryAgentConnector::load(name, runtime, spec, agent.batch_size),
+            Ok(spec) => {
+                let consents = Consents::of(&host.data_directory);
+                DeliveryAgentConnector::load(name, runtime, spec, agent.batch_size, &consents)
+            }
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
         })
     }

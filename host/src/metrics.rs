@@ -40,6 +40,7 @@ pub struct Metrics {
     pub client_connections: Family<ByConnector, Gauge>,
     refusals: Family<ByConnectorAndWord, Counter>,
     receipts: Family<ByConnectorAndWord, Counter>,
+    callbacks: Family<ByConnectorAndWord, Counter>,
     pickups: Family<ByConnectorAndWord, Counter>,
     bad_mail: Counter,
     queued: Family<ByConnector, Gauge<i64>>,
@@ -60,6 +61,7 @@ impl Default for Metrics {
             client_connections: Family::default(),
             refusals: Family::default(),
             receipts: Family::default(),
+            callbacks: Family::default(),
             pickups: Family::default(),
             bad_mail: Counter::default(),
             queued: Family::default(),
@@ -95,6 +97,7 @@ impl Metrics {
             "Answers that refused a client something",
             self.refusals.clone(),
         );
+        r.register("postern_callbacks", "Calls of providers, by how they ended", self.callbacks.clone());
         r.register("postern_receipts", "Receipts that came in, by what they did", self.receipts.clone());
         let pickups = self.pickups.clone();
         r.register("postern_drop_pickups", "Drop files taken by gateways, by how it was seen", pickups);
@@ -136,6 +139,12 @@ impl Metrics {
     /// A client was refused something, with this reply code.
     pub fn refused(&self, connector: &str, code: u16) {
         self.refusals.get_or_create(&by(connector, &code.to_string())).inc();
+    }
+
+    /// A provider called: `answered`, `refused`, `too-many`, `too-large`, `failed`, `not-stored`. The connector is empty
+    /// where the call named none that takes calls.
+    pub fn callback(&self, connector: &str, end: &str) {
+        self.callbacks.get_or_create(&by(connector, end)).inc();
     }
 
     /// A receipt came in: `settled`, `watched`, `pending`, `unknown`, `dropped`.

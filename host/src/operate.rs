@@ -174,9 +174,10 @@ impl Operations {
         let hops = self.store().index().hops();
         let rows = config.outgoing().map(|outgoing| {
             let running = self.connectors.get(&outgoing.name);
+            let notice = running.as_ref().and_then(|c| c.notice().map(str::to_owned));
             let (state, reason) = match (outgoing.enabled, running.map(|c| c.state())) {
                 (false, _) => ("off", None),
-                (true, Some(ConnectorState::Ready)) => ("ready", None),
+                (true, Some(ConnectorState::Ready)) => ("ready", notice),
                 (true, Some(ConnectorState::Disabled(reason))) => ("disabled", Some(reason)),
                 (true, None) => ("stopped", None),
             };

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::agents;
 use crate::config::Config;
 use crate::connector::Factory;
 use crate::connector::foreign::IsQueued;
@@ -336,16 +337,23 @@ pub async fn close_stopped(operations: Operations) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What an agent's component says of itself, without granting it anything.
+/// Loads an agent by itself, without granting it anything.
+///
+/// # Errors
+/// When it cannot be loaded, in words.
+pub fn load_alone(file: &Path) -> Result<postern_agent::Agent, String> {
+    let cache = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let runtime = postern_agent::Runtime::new(postern_agent::RuntimeConfig::new(cache.path().to_owned()))
+        .map_err(|e| e.to_string())?;
+    runtime.load(postern_agent::AgentSpec::new(file.to_owned(), "inspect")).map_err(|e| e.to_string())
+}
+
+/// What an agent's component says of itself and wants, without granting it anything.
 ///
 /// # Errors
 /// When it cannot be loaded, in words.
 pub fn inspect_agent(file: &Path) -> Result<serde_json::Value, String> {
-    let cache = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let runtime = postern_agent::Runtime::new(postern_agent::RuntimeConfig::new(cache.path().to_owned()))
-        .map_err(|e| e.to_string())?;
-    let agent =
-        runtime.load(postern_agent::AgentSpec::new(file.to_owned(), "inspect")).map_err(|e| e.to_string())?;
+    let agent = load_alone(file)?;
     let about = agent.description();
     let size = std::fs::metadata(file).map(|m| m.len()).unwrap_or(0);
     Ok(serde_json::json!({
@@ -359,5 +367,6 @@ pub fn inspect_agent(file: &Path) -> Result<serde_json::Value, String> {
         "imports": agent.imports(),
         "exports": agent.exports(),
         "receipts": agent.has_receipts(),
+        "wants": agents::wishes(&agent, file)?.words(),
     }))
 }

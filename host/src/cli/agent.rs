@@ -1,5 +1,7 @@
 //! `postern agent`: what a delivery agent is and what it asks for.
 
+mod install;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +12,12 @@ use crate::server;
 
 #[derive(Subcommand)]
 pub enum AgentVerb {
-    /// What a component says of itself, what it imports and what it exports.
+    /// Put a version of an agent in its place, after saying what it wants beyond the one before.
+    ///
+    /// A version that wants more than was agreed to is installed only when you agree: on a terminal you are asked,
+    /// elsewhere give --accept-digest. A running host takes it into use at once.
+    Install(install::InstallArguments),
+    /// What a component says of itself, what it imports, exports and wants.
     Inspect {
         /// The component (`.wasm`).
         file: PathBuf,
@@ -18,7 +25,10 @@ pub enum AgentVerb {
 }
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
-    let AgentVerb::Inspect { file } = verb;
+    let file = match verb {
+        AgentVerb::Inspect { file } => file,
+        AgentVerb::Install(arguments) => return install::run(common, arguments),
+    };
     let inspection = server::inspect_agent(file).map_err(CliError::failed)?;
     if common.json {
         print_json(&inspection);

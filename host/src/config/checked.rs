@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use postern_model::TypedAddress;
 
+use super::callback::CallbackConfig;
 use super::delivery_agent::DeliveryAgentConfig;
 use super::foreign::ForeignConfig;
 use super::host::{AdminConfig, HostConfig, TrackingConfig};
@@ -23,6 +24,8 @@ pub struct Config {
     pub host: HostConfig,
     /// `[admin]`.
     pub admin: AdminConfig,
+    /// `[callback]`.
+    pub callback: CallbackConfig,
     /// `[tracking]`.
     pub tracking: TrackingConfig,
     /// `[secrets]`, with their values.
@@ -70,6 +73,7 @@ impl Config {
         let send = root.named("send_connectors");
         let config = (
             AdminConfig::read(&root, &secrets),
+            CallbackConfig::read(&root),
             TrackingConfig::read(&root),
             receive.iter().map(|(name, section)| ReceiveConfig::read(name, section)).collect(),
             agents
@@ -83,6 +87,7 @@ impl Config {
         root.finish();
         let (
             admin,
+            callback,
             tracking,
             receive_connectors,
             delivery_agent_connectors,
@@ -94,6 +99,7 @@ impl Config {
             path,
             host: host?,
             admin,
+            callback,
             tracking,
             secrets,
             receive_connectors,

@@ -5,6 +5,7 @@
 //! keys it has, their defaults and their ranges. `docs/config.md` is the reference for people.
 
 mod address_space;
+mod callback;
 mod checked;
 mod cross;
 mod delivery_agent;
@@ -32,6 +33,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
+pub use callback::{CallbackConfig, CallbackTls};
 pub use checked::Config;
 pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};

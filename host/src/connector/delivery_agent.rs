@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postern_agent::{Agent, AgentConnection, AgentSpec, Runtime, Tick};
+use postern_agent::{Agent, AgentConnection, AgentSpec, CallbackReply, CallbackRequest, Runtime, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
+use crate::agents::{self, Consents};
 
 /// A connector with its agent, or with the reason why it has none.
 pub struct DeliveryAgentConnector {
@@ -15,6 +16,8 @@ pub struct DeliveryAgentConnector {
     /// Where it came from; `None`: nowhere.
     file: Option<PathBuf>,
     agent: Result<Agent, String>,
+    /// Why the agent is not the one in its file.
+    held_back: Option<String>,
     /// The most items that the agent gets in one call.
     batch_size: usize,
 }
@@ -23,25 +26,38 @@ impl DeliveryAgentConnector {
     /// Loads the agent. Blocking: it may have to be compiled. An agent that cannot be loaded disables the connector;
     /// its mail waits.
     #[must_use]
-    pub fn load(name: Arc<str>, runtime: Runtime, spec: AgentSpec, batch_size: usize) -> Self {
+    pub fn load(
+        name: Arc<str>,
+        runtime: Runtime,
+        spec: AgentSpec,
+        batch_size: usize,
+        consents: &Consents,
+    ) -> Self {
         let file = spec.component.clone();
-        let agent = runtime.load(spec).map_err(|error| {
-            tracing::error!(connector = %name, agent = %file.display(), %error, "the agent cannot be loaded; its mail waits");
-            error.to_string()
-        });
+        let (agent, held_back) = match agents::load(&runtime, spec, consents) {
+            Ok(agreed) => (Ok(agreed.agent), agreed.held_back),
+            Err(error) => {
+                let agent = file.display();
+                tracing::error!(connector = %name, %agent, error, "the agent cannot be loaded; its mail waits");
+                (Err(error), None)
+            }
+        };
         if let Ok(agent) = &agent {
             let about = agent.description();
             let (version, digest) = (&about.version, agent.digest());
             tracing::info!(connector = %name, agent = about.name, version, digest, "agent loaded");
         }
-        Self { name, runtime, file: Some(file), agent, batch_size }
+        if let Some(why) = &held_back {
+            tracing::warn!(connector = %name, "{why}");
+        }
+        Self { name, runtime, file: Some(file), agent, held_back, batch_size }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, file: None, agent: Err(reason), batch_size: 1 }
+        Self { name, runtime, file: None, agent: Err(reason), held_back: None, batch_size: 1 }
     }
 }
 
@@ -77,6 +93,19 @@ impl Connector for DeliveryAgentConnector {
         self.agent.as_ref().is_ok_and(Agent::has_receipts)
     }
 
+    fn callback(&self, request: CallbackRequest) -> BoxFuture<'_, Result<CallbackReply, Deferral>> {
+        Box::pin(async move {
+            let agent = self
+                .agent
+                .clone()
+                .map_err(|reason| Deferral::new(451, (4, 3, 5), &reason, "service-unavailable"))?;
+            let handled = self.runtime.handle().spawn(async move { agent.handle_callback(request).await });
+            handled.await.unwrap_or_else(|error| {
+                Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
+            })
+        })
+    }
+
     fn batch_size(&self) -> usize {
         match &self.agent {
             Ok(agent) if agent.interfaces().batch => self.batch_size,
@@ -92,11 +121,20 @@ impl Connector for DeliveryAgentConnector {
         self.agent.as_ref().err().map(String::as_str)
     }
 
+    fn notice(&self) -> Option<&str> {
+        self.held_back.as_deref()
+    }
+
     fn is_outdated(&self) -> bool {
         // One that has no agent may find one now.
         let Ok(agent) = &self.agent else { return true };
         // While the file is not there, the agent that was loaded from it goes on.
-        self.file.as_deref().is_some_and(|file| agent.differs_from(file))
+        let Some(file) = &self.file else { return false };
+        if self.held_back.is_some() {
+            // What lies there was looked at and held back. Another file, or an operator who agreed meanwhile, changes that.
+            return true;
+        }
+        agent.differs_from(file)
     }
 
     fn state(&self) -> ConnectorState {

@@ -94,7 +94,7 @@ impl Difference {
 }
 
 /// Puts the old values back where a change counts only from the next start on, and names the keys that it found:
-/// `[host]` and `[admin]` are taken up at a start.
+/// `[host]`, `[admin]` and `[callback]` are taken up at a start.
 pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
     let (was, is) = (&old.host, &new.host);
     let changed = [
@@ -112,9 +112,11 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.encapsulation_domains", was.encapsulation_domains != is.encapsulation_domains),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("admin.token", old.admin.token != new.admin.token),
+        ("callback", old.callback != new.callback),
     ];
     new.host = old.host.clone();
     new.admin = old.admin.clone();
+    new.callback = old.callback.clone();
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }
 

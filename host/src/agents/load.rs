@@ -1,0 +1,68 @@
+//! Loading an agent that is agreed to.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use postern_agent::{Agent, AgentSpec, Runtime};
+
+use super::{Accepted, Consents, Manifest, Verdict, Wishes, judge};
+
+/// An agent that may run.
+pub struct Agreed {
+    /// It.
+    pub agent: Agent,
+    /// Why it is not the one that lies in the file, for the operator.
+    pub held_back: Option<String>,
+}
+
+/// Loads the component of a connector. One that wants more than was agreed to does not run; the one before goes on in
+/// its place. Blocking: it may have to be compiled.
+///
+/// # Errors
+/// Why there is nothing that could run.
+pub fn load(runtime: &Runtime, spec: AgentSpec, consents: &Consents) -> Result<Agreed, String> {
+    let agent = runtime.load(spec.clone()).map_err(|error| error.to_string())?;
+    let wishes = wishes(&agent, &spec.component)?;
+    let accepted = consents.accepted(&spec.connector).map_err(|error| error.to_string())?;
+    match judge(accepted.as_ref(), agent.digest(), &wishes) {
+        Verdict::Known => Ok(Agreed { agent, held_back: None }),
+        Verdict::Agreed => {
+            if let Err(why) = remember(consents, &spec, &agent, wishes) {
+                // It runs all the same: what it may do is what the config grants.
+                tracing::warn!(connector = spec.connector, why, "the agent's version could not be recorded");
+            }
+            Ok(Agreed { agent, held_back: None })
+        }
+        Verdict::Wider(more) => {
+            let wants = format!(
+                "{} wants more than was agreed to ({}): postern agent install {} --connector {}",
+                spec.component.display(),
+                more.join(", "),
+                spec.component.display(),
+                spec.connector
+            );
+            let copy = accepted.map(|accepted| consents.copy(&accepted.sha256)).unwrap_or_default();
+            let before = runtime.load(AgentSpec { component: copy, ..spec });
+            let agent = before.map_err(|error| format!("{wants}; the version before is gone: {error}"))?;
+            Ok(Agreed { agent, held_back: Some(format!("the version before runs on: {wants}")) })
+        }
+    }
+}
+
+/// What a loaded agent wants.
+///
+/// # Errors
+/// When its manifest cannot be used.
+pub fn wishes(agent: &Agent, component: &Path) -> Result<Wishes, String> {
+    let manifest = Manifest::beside(component).map_err(|error| error.to_string())?;
+    Ok(Wishes::new(agent.imports(), manifest.as_ref()))
+}
+
+fn remember(consents: &Consents, spec: &AgentSpec, agent: &Agent, wishes: Wishes) -> Result<(), String> {
+    let bytes = std::fs::read(&spec.component).map_err(|error| error.to_string())?;
+    if agent.differs_from(&spec.component) {
+        return Err("the file changed while it was loaded".to_owned());
+    }
+    let accepted = Accepted { sha256: agent.digest().to_owned(), wishes, at: Timestamp::now() };
+    consents.accept(&spec.connector, accepted, &bytes).map_err(|error| error.to_string())
+}
