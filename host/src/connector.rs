@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_agent::{AgentSpec, Runtime, RuntimeConfig, Tick};
+use postern_agent::{AgentSpec, AgentStats, Runtime, RuntimeConfig, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
@@ -52,6 +52,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// The runtime that its connections run on; `None`: the host's own.
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
+        None
+    }
+
+    /// What its agent has done, for the metrics; `None` where there is no agent.
+    fn agent_stats(&self) -> Option<AgentStats> {
         None
     }
 
@@ -218,8 +223,13 @@ fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
     spec.settings = config.settings.clone();
     spec.delivery_protocol.clone_from(&config.delivery_protocol);
     let names: Vec<String> = config.grants.secrets.iter().map(|(name, _)| name.clone()).collect();
-    spec.grants = postern_agent::Grants::parse(&config.grants.http, &names).map_err(|e| e.to_string())?;
-    let secrets = config.grants.secrets.iter();
+    let tcp: Vec<String> = config.grants.tcp.iter().map(|grant| grant.text.clone()).collect();
+    let grants = postern_agent::Grants::parse(&config.grants.http, &tcp, &names);
+    spec.grants = grants.map_err(|e| e.to_string())?;
+    spec.trusted_certificates.clone_from(&config.trusted_certificates);
+    // The certificates for TCP are for the host to show: the agent is not granted them.
+    let certificates = config.grants.tcp.iter().filter_map(|grant| grant.client.as_ref());
+    let secrets = config.grants.secrets.iter().chain(certificates);
     spec.secrets = secrets
         .map(|(name, secret)| (name.clone(), postern_agent::Secret::new(secret.expose())))
         .collect::<BTreeMap<_, _>>();
@@ -235,6 +245,11 @@ fn apply_limits(config: &AgentLimits, limits: &mut postern_agent::Limits) {
     limits.http_requests = config.http_requests;
     limits.http_request_bytes = bytes(config.http_request);
     limits.http_response_bytes = bytes(config.http_response);
+    limits.tcp_open = config.tcp_open;
+    limits.tcp_connects = config.tcp_connects;
+    limits.tcp_read = bytes(config.tcp_read);
+    limits.tcp_written = bytes(config.tcp_written);
+    limits.tcp_line = bytes(config.tcp_line);
     limits.log_lines_per_call = config.log_lines;
     limits.handles = bytes(u64::from(config.handles));
 }

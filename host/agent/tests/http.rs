@@ -117,7 +117,7 @@ impl Case {
         let mut spec = self.bench.spec("agents/http-get");
         spec.settings = self.with_port(url).into();
         let grants: Vec<String> = if grant.is_empty() { vec![] } else { vec![self.with_port(grant)] };
-        spec.grants = Grants::parse(&grants, &["key".to_owned()]).unwrap();
+        spec.grants = Grants::parse(&grants, &[], &["key".to_owned()]).unwrap();
         spec.secrets.insert("key".to_owned(), Secret::new("s3cret"));
         spec.limits = limits;
         self.bench.runtime.load(spec).unwrap()

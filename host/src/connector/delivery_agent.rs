@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postern_agent::{Agent, AgentConnection, AgentSpec, Runtime, Tick};
+use postern_agent::{Agent, AgentConnection, AgentSpec, AgentStats, Runtime, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
@@ -97,6 +97,10 @@ impl Connector for DeliveryAgentConnector {
         let Ok(agent) = &self.agent else { return true };
         // While the file is not there, the agent that was loaded from it goes on.
         self.file.as_deref().is_some_and(|file| agent.differs_from(file))
+    }
+
+    fn agent_stats(&self) -> Option<AgentStats> {
+        self.agent.as_ref().ok().map(Agent::stats)
     }
 
     fn state(&self) -> ConnectorState {
