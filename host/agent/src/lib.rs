@@ -27,6 +27,7 @@ mod outcome;
 mod precompiled;
 mod runtime;
 mod secret;
+mod sockets;
 mod state;
 mod stats;
 mod tcp;

@@ -15,7 +15,7 @@ use crate::cache::Cache;
 use crate::egress::{Network, SystemNetwork, SystemRoots};
 use crate::state::State;
 use crate::views::ParseBudget;
-use crate::{engine, item};
+use crate::{engine, item, sockets};
 
 /// How the runtime is made.
 #[derive(Clone, Debug)]
@@ -179,6 +179,7 @@ impl Runtime {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    sockets::close(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imported::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     imported::mail::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
