@@ -100,6 +100,9 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
             i64::try_from(hop.items).unwrap_or(i64::MAX);
     }
     let queued: Vec<_> = queued.into_iter().collect();
+    for (name, stats) in state.operations.connectors.agent_stats() {
+        state.metrics.agent(&name, &stats);
+    }
     let text = state.metrics.render(&queued, store.health() == StoreHealth::Ready);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_agent::{AgentSpec, CallbackReply, CallbackRequest, Runtime, RuntimeConfig, Tick};
+use postern_agent::{AgentSpec, AgentStats, CallbackReply, CallbackRequest, Runtime, RuntimeConfig, Tick};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use crate::agents::Consents;
@@ -63,6 +63,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// The runtime that its connections run on; `None`: the host's own.
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
+        None
+    }
+
+    /// What its agent has done, for the metrics; `None` where there is no agent.
+    fn agent_stats(&self) -> Option<AgentStats> {
         None
     }
 
@@ -219,6 +224,13 @@ impl CurrentConnectors {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// What the agents have done, by the names of their connectors.
+    #[must_use]
+    pub fn agent_stats(&self) -> Vec<(String, AgentStats)> {
+        let connectors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        connectors.iter().filter_map(|(name, c)| c.agent_stats().map(|stats| (name.clone(), stats))).collect()
+    }
+
     /// Puts one in the place of its name.
     pub fn set(&self, connector: Arc<dyn Connector>) {
         let name = connector.name().to_owned();
@@ -237,8 +249,13 @@ fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
     spec.settings = config.settings.clone();
     spec.delivery_protocol.clone_from(&config.delivery_protocol);
     let names: Vec<String> = config.grants.secrets.iter().map(|(name, _)| name.clone()).collect();
-    spec.grants = postern_agent::Grants::parse(&config.grants.http, &names).map_err(|e| e.to_string())?;
-    let secrets = config.grants.secrets.iter();
+    let tcp: Vec<String> = config.grants.tcp.iter().map(|grant| grant.text.clone()).collect();
+    let grants = postern_agent::Grants::parse(&config.grants.http, &tcp, &names);
+    spec.grants = grants.map_err(|e| e.to_string())?;
+    spec.trusted_certificates.clone_from(&config.trusted_certificates);
+    // The certificates for TCP are for the host to show: the agent is not granted them.
+    let certificates = config.grants.tcp.iter().filter_map(|grant| grant.client.as_ref());
+    let secrets = config.grants.secrets.iter().chain(certificates);
     spec.secrets = secrets
         .map(|(name, secret)| (name.clone(), postern_agent::Secret::new(secret.expose())))
         .collect::<BTreeMap<_, _>>();
@@ -254,6 +271,45 @@ fn apply_limits(config: &AgentLimits, limits: &mut postern_agent::Limits) {
     limits.http_requests = config.http_requests;
     limits.http_request_bytes = bytes(config.http_request);
     limits.http_response_bytes = bytes(config.http_response);
+    limits.tcp_open = config.tcp_open;
+    limits.tcp_connects = config.tcp_connects;
+    limits.tcp_read = bytes(config.tcp_read);
+    limits.tcp_written = bytes(config.tcp_written);
+    limits.tcp_line = bytes(config.tcp_line);
     limits.log_lines_per_call = config.log_lines;
     limits.handles = bytes(u64::from(config.handles));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::check_text;
+
+    #[test]
+    fn a_client_certificate_is_for_the_host_and_not_for_the_agent() {
+        let text = "\
+[host]
+name = \"a\"
+[secrets]
+key = { env = \"A\" }
+certificate = { env = \"B\" }
+[delivery_agent_connectors.sms]
+address_spaces = [\"SMS:*\"]
+agent = \"sms.wasm\"
+trusted_certificates = \"ca.pem\"
+grants = { secrets = [\"key\"], tcp = [\"tls://smsc.example:3550 client=certificate\"] }
+limits = { tcp_open = 1, tcp_connects = 2, tcp_read = 3, tcp_written = 4, tcp_line = 5 }
+";
+        let here = Path::new("/etc/postern/postern.toml");
+        let (config, _) = check_text(text, here, here, &|name| Some(name.to_lowercase())).unwrap();
+        let spec = agent_spec(&config.delivery_agent_connectors[0]).unwrap();
+        assert_eq!(spec.grants.secrets, ["key"]);
+        assert_eq!(spec.secrets["certificate"].reveal(), "b");
+        assert_eq!(spec.trusted_certificates.as_deref(), Some(Path::new("/etc/postern/ca.pem")));
+        let limits = spec.limits;
+        assert_eq!((limits.tcp_open, limits.tcp_connects), (1, 2));
+        assert_eq!((limits.tcp_read, limits.tcp_written, limits.tcp_line), (3, 4, 5));
+    }
 }

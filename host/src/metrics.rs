@@ -1,7 +1,8 @@
 //! Metrics: counters and gauges of the host in Prometheus' text form. `docs/metrics.md` describes each.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use postern_agent::AgentStats;
 use postern_model::{Fate, MessageInfo, Origin};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -47,6 +48,11 @@ pub struct Metrics {
     store_ready: Gauge<i64>,
     open_connections: Family<ByConnector, Gauge<i64, std::sync::atomic::AtomicI64>>,
     bytes_accepted: Counter<u64, AtomicU64>,
+    agent_http_requests: Family<ByConnector, Counter>,
+    agent_tcp_connections: Family<ByConnector, Counter>,
+    agent_tcp_open: Family<ByConnector, Gauge>,
+    agent_tcp_bytes: Family<ByConnectorAndWord, Counter>,
+    agent_refusals: Family<ByConnectorAndWord, Counter>,
 }
 
 impl Default for Metrics {
@@ -68,6 +74,11 @@ impl Default for Metrics {
             store_ready: Gauge::default(),
             open_connections: Family::default(),
             bytes_accepted: Counter::default(),
+            agent_http_requests: Family::default(),
+            agent_tcp_connections: Family::default(),
+            agent_tcp_open: Family::default(),
+            agent_tcp_bytes: Family::default(),
+            agent_refusals: Family::default(),
         };
         m.register();
         m
@@ -106,6 +117,21 @@ impl Metrics {
         r.register("postern_store_ready", "1 while the store takes mail", self.store_ready.clone());
         let open = self.open_connections.clone();
         r.register("postern_connections", "Open connections of outgoing connectors", open);
+        self.register_agents();
+    }
+
+    fn register_agents(&mut self) {
+        let r = &mut self.registry;
+        let requests = self.agent_http_requests.clone();
+        r.register("postern_agent_http_requests", "HTTP requests of agents, refused ones included", requests);
+        let connections = self.agent_tcp_connections.clone();
+        r.register("postern_agent_tcp_connections", "TCP connections made for agents", connections);
+        let open = self.agent_tcp_open.clone();
+        r.register("postern_agent_tcp_open", "Open TCP connections of agents", open);
+        let bytes = self.agent_tcp_bytes.clone();
+        r.register("postern_agent_tcp_bytes", "Bytes on TCP connections of agents, by direction", bytes);
+        let refusals = self.agent_refusals.clone();
+        r.register("postern_agent_refusals", "What agents were refused, by capability", refusals);
     }
 
     /// A message is durable.
@@ -165,6 +191,26 @@ impl Metrics {
     /// A connection of an outgoing connector was opened (+1) or closed (-1).
     pub fn connection(&self, connector: &str, change: i64) {
         self.open_connections.get_or_create(&ByConnector { connector: connector.to_owned() }).inc_by(change);
+    }
+
+    /// What the agent of a connector has done so far. Its own counters are the ones that count; these show them.
+    pub fn agent(&self, connector: &str, stats: &AgentStats) {
+        let label = ByConnector { connector: connector.to_owned() };
+        let show = |family: &Family<ByConnector, Counter>, count| {
+            family.get_or_create(&label).inner().store(count, Relaxed);
+        };
+        show(&self.agent_http_requests, stats.http_requests);
+        show(&self.agent_tcp_connections, stats.tcp_connections);
+        self.agent_tcp_open.get_or_create(&label).set(i64::try_from(stats.tcp_open).unwrap_or(i64::MAX));
+        let show = |family: &Family<ByConnectorAndWord, Counter>, what, count| {
+            family.get_or_create(&by(connector, what)).inner().store(count, Relaxed);
+        };
+        show(&self.agent_tcp_bytes, "read", stats.tcp_read);
+        show(&self.agent_tcp_bytes, "written", stats.tcp_written);
+        show(&self.agent_refusals, "http", stats.http_refused);
+        show(&self.agent_refusals, "tcp", stats.tcp_refused);
+        show(&self.agent_refusals, "secret", stats.secrets_refused);
+        show(&self.agent_refusals, "sockets", stats.sockets_refused);
     }
 
     /// The text for `/metrics`. `queued` is counted by the caller, connector by connector.

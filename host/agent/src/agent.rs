@@ -12,14 +12,17 @@ use wasmtime::component::{Component, InstancePre};
 use crate::bindings::{exported, imported};
 use crate::callback::{CallbackReply, CallbackRequest};
 use crate::connection::AgentConnection;
+use crate::egress::{self, Dialler, Trust};
 use crate::fault::{self, Fault, FaultKind, Phase};
 use crate::http::{HttpClient, HttpPolicy};
 use crate::instance::{Instance, OptionalIndices, Prepared};
 use crate::outcome;
 use crate::runtime::Runtime;
+use crate::secret::Masks;
 use crate::state::{Shared, State};
 use crate::stats::{AgentStats, Stats};
-use crate::{Grants, Limits, Secret};
+use crate::tcp::TcpDoor;
+use crate::{Grants, HttpGrant, Limits, Secret, TcpGrant};
 
 /// The package whose `agent` interface makes a component a delivery agent.
 const PACKAGE: &str = "postern:delivery-agent/";
@@ -43,8 +46,12 @@ pub struct AgentSpec {
     pub grants: Grants,
     /// What it may use.
     pub limits: Limits,
-    /// The host's secrets; the agent gets those that are granted.
+    /// The host's secrets; the agent gets those that are granted. Client certificates of [`Grants::tcp`] come from here
+    /// too, and the agent does not get them for that.
     pub secrets: BTreeMap<String, Secret>,
+    /// A PEM file of authorities that the agent's far ends may have their certificates from, beside those that the
+    /// system trusts.
+    pub trusted_certificates: Option<PathBuf>,
     /// The protocol that the connector demands (Exchange: `DeliveryProtocol`); the agent's must match. `None`: any.
     pub delivery_protocol: Option<String>,
 }
@@ -60,6 +67,7 @@ impl AgentSpec {
             grants: Grants::default(),
             limits: Limits::default(),
             secrets: BTreeMap::new(),
+            trusted_certificates: None,
             delivery_protocol: None,
         }
     }
@@ -161,6 +169,22 @@ pub enum LoadError {
     /// The system's certificates cannot be read.
     #[error("the system's trusted certificates cannot be read: {0}")]
     Certificates(std::io::Error),
+    /// The file of [`AgentSpec::trusted_certificates`] is of no use.
+    #[error("the trusted certificates in {}: {why}", path.display())]
+    TrustedCertificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A client certificate of a TCP grant is of no use.
+    #[error("the client certificate in the secret {secret:?} cannot be used: {why}")]
+    ClientCertificate {
+        /// The secret.
+        secret: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// It could not describe itself.
     #[error("{0}")]
     Describe(String),
@@ -506,27 +530,46 @@ fn optional(pre: &InstancePre<State>, has: Interfaces) -> wasmtime::Result<Optio
 }
 
 fn share(runtime: &Runtime, spec: AgentSpec) -> Result<Arc<Shared>, LoadError> {
+    let trust = trust(runtime, &spec)?;
+    let dialler = Dialler::new(runtime.config().network.clone());
+    let tcp = (!spec.grants.tcp.is_empty())
+        .then(|| TcpDoor::new(&spec.grants.tcp, &trust, &spec.secrets, dialler.clone()))
+        .transpose()?;
     let mut secrets = BTreeMap::new();
     for name in spec.grants.secrets {
         let secret = spec.secrets.get(&name).ok_or_else(|| LoadError::Secret(name.clone()))?;
         secrets.insert(name, secret.clone());
     }
+    let masks = Arc::new(Masks::of(&secrets));
     let secrets = Arc::new(secrets);
     let grants: Arc<[_]> = spec.grants.http.into();
     let limits = spec.limits;
     let policy = HttpPolicy::new(grants.clone(), secrets.clone(), limits.http_url, limits.http_header_bytes);
-    let http = (!grants.is_empty())
-        .then(|| HttpClient::new(grants, policy, &limits, runtime.roots()))
-        .transpose()
-        .map_err(LoadError::Certificates)?;
+    let http = (!grants.is_empty()).then(|| HttpClient::new(grants, policy, &limits, &trust, dialler));
     Ok(Arc::new(Shared {
         connector: spec.connector.into(),
         settings: spec.settings.to_string(),
         secrets,
+        masks,
         limits,
         http,
+        tcp,
         stats: Arc::new(Stats::default()),
         parse_budget: runtime.parse_budget(),
         epoch: runtime.config().epoch,
     }))
+}
+
+/// Whom an agent trusts. A machine without certificates still serves agents that speak no TLS.
+fn trust(runtime: &Runtime, spec: &AgentSpec) -> Result<Trust, LoadError> {
+    let more = match &spec.trusted_certificates {
+        None => rustls::RootCertStore::empty(),
+        Some(path) => egress::read_certificates(path)
+            .map_err(|why| LoadError::TrustedCertificates { path: path.clone(), why })?,
+    };
+    let tls = spec.grants.http.iter().any(HttpGrant::is_tls) || spec.grants.tcp.iter().any(TcpGrant::is_tls);
+    if !tls {
+        return Ok(Trust::nobody());
+    }
+    Trust::new(runtime.roots(), &more).map_err(LoadError::Certificates)
 }

@@ -7,6 +7,12 @@ wasmtime::component::bindgen!({
     world: "delivery-agent-full",
     imports: {
         "postern:delivery-agent/http.send": async | trappable,
+        "postern:delivery-agent/tcp.connect": async | trappable,
+        "postern:delivery-agent/tcp.[method]connection.read": async | trappable,
+        "postern:delivery-agent/tcp.[method]connection.read-line": async | trappable,
+        "postern:delivery-agent/tcp.[method]connection.write": async | trappable,
+        "postern:delivery-agent/tcp.[method]connection.close": async | trappable,
+        "postern:delivery-agent/tcp.[drop]connection": async | trappable,
         "postern:delivery-agent/mail.[method]item.headers": async | trappable,
         "postern:delivery-agent/mail.[method]item.text": async | trappable,
         "postern:delivery-agent/mail.[method]item.parts": async | trappable,
@@ -16,7 +22,7 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "postern:delivery-agent/mail.item": crate::item::ItemResource,
-        "postern:delivery-agent/tcp.connection": crate::ungranted::NoConnection,
+        "postern:delivery-agent/tcp.connection": crate::tcp::TcpConnection,
     },
 });
 

@@ -6,6 +6,7 @@ use tracing::Level;
 use wasmtime::Result;
 
 use crate::bindings::imported::{host as wit, http};
+use crate::log::Capability;
 use crate::state::State;
 
 impl wit::Host for State {
@@ -27,7 +28,11 @@ impl wit::Host for State {
 
     fn secret(&mut self, name: String) -> Result<Option<String>> {
         // Only granted secrets are in the map.
-        Ok(self.shared.secrets.get(&name).map(|secret| secret.reveal().to_owned()))
+        let secret = self.shared.secrets.get(&name).map(|secret| secret.reveal().to_owned());
+        if secret.is_none() {
+            self.log.refused(Capability::Secret, &name, "this secret is not granted");
+        }
+        Ok(secret)
     }
 
     fn now(&mut self) -> Result<(u32, u32)> {
@@ -66,13 +71,14 @@ impl http::Host for State {
         &mut self,
         request: http::Request,
     ) -> Result<std::result::Result<http::Response, http::Fault>> {
-        let client = match self.outbound.next_request() {
-            Ok(client) => client,
-            Err(denied) => return Ok(Err(denied.into())),
+        // What is behind the question mark may be nobody's business.
+        let target = request.url.split('?').next().unwrap_or_default().to_owned();
+        let answer = match self.outbound.next_request() {
+            Ok(client) => client.send(request, self.outbound.patience()).await,
+            Err(denied) => Err(denied.into()),
         };
-        let answer = client.send(request, self.outbound.patience()).await;
         if let Err(http::Fault::Denied(why)) = &answer {
-            self.log.remark(&format!("HTTP request denied: {why}"));
+            self.log.refused(Capability::Http, &target, why);
         }
         Ok(answer)
     }

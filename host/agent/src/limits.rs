@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The longest range that one `item.read` or `item.read-part` hands over, in bytes (the contract's 256 KiB).
+/// The longest range that one `item.read`, `item.read-part` or read from a TCP connection hands over, in bytes (the
+/// contract's 256 KiB).
 pub(crate) const MAX_READ: u32 = 256 * 1024;
 
 /// What one agent may use. Everything is per instance or per call, as each field says; sizes are bytes.
@@ -64,6 +65,16 @@ pub struct Limits {
     pub http_url: usize,
     /// How long to connect, TLS not included. Default 10 s.
     pub http_connect: Duration,
+    /// TCP connections of one instance that are open at once. Default 8.
+    pub tcp_open: u32,
+    /// Attempts to connect over TCP in one call. Default 100.
+    pub tcp_connects: u32,
+    /// What one call may read from TCP connections, all together. Default 16 MiB.
+    pub tcp_read: usize,
+    /// What one call may write to TCP connections, all together. Default 32 MiB.
+    pub tcp_written: usize,
+    /// One line that is read from a TCP connection, its end not counted. Default 64 KiB.
+    pub tcp_line: usize,
     /// The largest message that the parsed views (headers, text, parts) are made for. Default 64 MiB.
     pub parse_bytes: u64,
     /// The memory that parsing one message is expected to need at most. Default 192 MiB.
@@ -110,6 +121,11 @@ impl Default for Limits {
             http_header_bytes: 32 * 1024,
             http_url: 8 * 1024,
             http_connect: Duration::from_secs(10),
+            tcp_open: 8,
+            tcp_connects: 100,
+            tcp_read: 16 * MIB,
+            tcp_written: 32 * MIB,
+            tcp_line: 64 * 1024,
             parse_bytes: 64 * MIB as u64,
             parse_memory: 192 * MIB as u64,
             parse_nesting: 100,

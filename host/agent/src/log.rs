@@ -1,5 +1,6 @@
 //! AgentLog: what an agent says and what the host says about it, rate limited and cleaned, as `tracing` events.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,35 @@ use postern_model::text::one_line;
 use tracing::Level;
 
 use crate::Limits;
+use crate::secret::Masks;
 use crate::stats::Stats;
+
+/// The longest name of something that was refused, in bytes.
+const MAX_TARGET: usize = 200;
+
+/// What an agent may be granted, as refusals are counted and logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    /// `http.send` and `wasi:http`.
+    Http,
+    /// `tcp`.
+    Tcp,
+    /// `host.secret`.
+    Secret,
+    /// `wasi:sockets`, name look-up included.
+    Sockets,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Secret => "secret",
+            Self::Sockets => "sockets",
+        })
+    }
+}
 
 /// The log of one instance. Cheap to clone; clones share the allowance.
 #[derive(Clone)]
@@ -16,6 +45,7 @@ pub(crate) struct AgentLog(Arc<Shared>);
 struct Shared {
     connector: Arc<str>,
     stats: Arc<Stats>,
+    masks: Arc<Masks>,
     line: usize,
     per_call: u32,
     per_second: u32,
@@ -47,11 +77,12 @@ impl Allowance {
 }
 
 impl AgentLog {
-    pub(crate) fn new(connector: Arc<str>, limits: &Limits, stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(connector: Arc<str>, limits: &Limits, stats: Arc<Stats>, masks: Arc<Masks>) -> Self {
         let allowance = Allowance { second: Instant::now(), in_second: 0, in_call: 0, dropped: 0 };
         Self(Arc::new(Shared {
             connector,
             stats,
+            masks,
             line: limits.log_line,
             per_call: limits.log_lines_per_call,
             per_second: limits.log_lines_per_second,
@@ -62,8 +93,21 @@ impl AgentLog {
     /// A line of the agent's.
     pub(crate) fn line(&self, level: Level, text: &str) {
         if self.allowance(|a| a.take(self.0.per_call, self.0.per_second)) {
-            emit(&self.0.connector, level, &one_line(text, self.0.line));
+            emit(&self.0.connector, level, &one_line(&self.0.masks.apply(text), self.0.line));
         }
+    }
+
+    /// Counts and logs that the agent was refused something: what it asked for, and why it does not get it. The line
+    /// counts as one of the agent's, which may refuse itself into silence but not out of the count.
+    pub(crate) fn refused(&self, capability: Capability, target: &str, why: &str) {
+        self.0.stats.refused(capability);
+        if !self.allowance(|a| a.take(self.0.per_call, self.0.per_second)) {
+            return;
+        }
+        let shown = |text: &str, max: usize| one_line(&self.0.masks.apply(text), max);
+        let (to, why) = (shown(target, MAX_TARGET), shown(why, self.0.line));
+        let connector = &*self.0.connector;
+        tracing::warn!(target: "postern::agent", connector, %capability, to, "the agent was refused: {why}");
     }
 
     /// A remark of the host's about what the agent did; it counts as a line of the agent's, which caused it.

@@ -201,7 +201,7 @@ mod tests {
     use crate::stats::Stats;
 
     fn log() -> AgentLog {
-        AgentLog::new("test".into(), &Limits::default(), Arc::new(Stats::default()))
+        AgentLog::new("test".into(), &Limits::default(), Arc::new(Stats::default()), Arc::default())
     }
 
     fn said(code: u16, class: u8) -> wit::Response {

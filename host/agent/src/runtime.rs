@@ -12,10 +12,10 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::agent::{Agent, AgentSpec, LoadError};
 use crate::bindings::imported;
 use crate::cache::Cache;
-use crate::http::TlsRoots;
+use crate::egress::{Network, SystemNetwork, SystemRoots};
 use crate::state::State;
 use crate::views::ParseBudget;
-use crate::{engine, item};
+use crate::{engine, item, sockets};
 
 /// How the runtime is made.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct RuntimeConfig {
     pub table_ceiling: usize,
     /// Memory for parsed messages, all agents together, in bytes. Default 256 MiB.
     pub parse_budget: u64,
+    /// How agents' names are looked up and addresses dialled. Default: [`SystemNetwork`].
+    pub network: Arc<dyn Network>,
 }
 
 impl RuntimeConfig {
@@ -48,6 +50,7 @@ impl RuntimeConfig {
             memory_ceiling: 256 << 20,
             table_ceiling: 100_000,
             parse_budget: 256 << 20,
+            network: Arc::new(SystemNetwork),
         }
     }
 }
@@ -77,7 +80,7 @@ struct Inner {
     slots: Arc<Semaphore>,
     config: RuntimeConfig,
     parse_budget: ParseBudget,
-    roots: TlsRoots,
+    roots: SystemRoots,
     handle: tokio::runtime::Handle,
     tokio: Option<tokio::runtime::Runtime>,
 }
@@ -114,7 +117,7 @@ impl Runtime {
             cache,
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
             parse_budget: ParseBudget::new(config.parse_budget),
-            roots: TlsRoots::default(),
+            roots: SystemRoots::default(),
             handle: tokio.handle().clone(),
             tokio: Some(tokio),
             config,
@@ -162,7 +165,7 @@ impl Runtime {
         self.0.parse_budget.clone()
     }
 
-    pub(crate) fn roots(&self) -> &TlsRoots {
+    pub(crate) fn roots(&self) -> &SystemRoots {
         &self.0.roots
     }
 
@@ -176,6 +179,7 @@ impl Runtime {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    sockets::close(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imported::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     imported::mail::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

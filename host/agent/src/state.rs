@@ -14,7 +14,9 @@ use crate::item::Item;
 use crate::log::AgentLog;
 use crate::memory::MemoryLimiter;
 use crate::outcome::Reported;
+use crate::secret::Masks;
 use crate::stats::Stats;
+use crate::tcp::{TcpDoor, TcpUse};
 use crate::views::ParseBudget;
 use crate::wasi::{self, Outbound};
 use crate::{Limits, Secret};
@@ -24,9 +26,13 @@ pub(crate) struct Shared {
     pub(crate) connector: Arc<str>,
     pub(crate) settings: String,
     pub(crate) secrets: Arc<BTreeMap<String, Secret>>,
+    /// Keeps the secrets out of the log.
+    pub(crate) masks: Arc<Masks>,
     pub(crate) limits: Limits,
     /// None where no HTTP is granted.
     pub(crate) http: Option<HttpClient>,
+    /// None where no TCP is granted.
+    pub(crate) tcp: Option<TcpDoor>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) parse_budget: ParseBudget,
     /// How long one epoch takes.
@@ -44,6 +50,7 @@ pub(crate) struct State {
     pub(crate) log: AgentLog,
     pub(crate) memory: MemoryLimiter,
     pub(crate) outbound: Outbound,
+    pub(crate) tcp: TcpUse,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     pub(crate) wasi_http: WasiHttpCtx,
@@ -57,12 +64,14 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let limits = &shared.limits;
-        let log = AgentLog::new(shared.connector.clone(), limits, shared.stats.clone());
+        let masks = shared.masks.clone();
+        let log = AgentLog::new(shared.connector.clone(), limits, shared.stats.clone(), masks);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         Self {
             memory: MemoryLimiter::new(limits),
-            outbound: Outbound::new(shared.clone()),
+            outbound: Outbound::new(shared.clone(), log.clone()),
+            tcp: TcpUse::new(limits),
             table,
             wasi: wasi::closed_context(&log, limits),
             wasi_http: wasi::http_context(limits),
@@ -80,6 +89,7 @@ impl State {
         self.memory.forget();
         self.log.begin_call();
         self.outbound.begin_call(deadline);
+        self.tcp.begin_call();
     }
 
     /// Counts an epoch in which the guest ran.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::fault::FaultKind;
+use crate::log::Capability;
 
 /// Counters of one agent, as they stood at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,22 @@ pub struct AgentStats {
     pub no_slot: u64,
     /// HTTP requests sent or refused.
     pub http_requests: u64,
+    /// HTTP requests refused: not granted, or over a limit.
+    pub http_refused: u64,
+    /// TCP connections made.
+    pub tcp_connections: u64,
+    /// Of these, open now.
+    pub tcp_open: u64,
+    /// Bytes that agents read from TCP connections.
+    pub tcp_read: u64,
+    /// Bytes that agents wrote to TCP connections.
+    pub tcp_written: u64,
+    /// TCP connections, reads and writes refused: not granted, or over a limit.
+    pub tcp_refused: u64,
+    /// Secrets asked for that are not granted.
+    pub secrets_refused: u64,
+    /// Sockets and name look-ups asked for through WASI, which are never granted.
+    pub sockets_refused: u64,
     /// Log lines dropped.
     pub log_lines_dropped: u64,
 }
@@ -41,6 +58,14 @@ pub(crate) struct Stats {
     out_of_memory: AtomicU64,
     no_slot: AtomicU64,
     http_requests: AtomicU64,
+    http_refused: AtomicU64,
+    tcp_connections: AtomicU64,
+    tcp_open: AtomicU64,
+    tcp_read: AtomicU64,
+    tcp_written: AtomicU64,
+    tcp_refused: AtomicU64,
+    secrets_refused: AtomicU64,
+    sockets_refused: AtomicU64,
     log_lines_dropped: AtomicU64,
 }
 
@@ -60,6 +85,33 @@ impl Stats {
 
     pub(crate) fn http_request(&self) {
         self.http_requests.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn tcp_opened(&self) {
+        self.tcp_connections.fetch_add(1, Relaxed);
+        self.tcp_open.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn tcp_closed(&self) {
+        self.tcp_open.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn tcp_read(&self, bytes: usize) {
+        self.tcp_read.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn tcp_written(&self, bytes: usize) {
+        self.tcp_written.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn refused(&self, capability: Capability) {
+        let counter = match capability {
+            Capability::Http => &self.http_refused,
+            Capability::Tcp => &self.tcp_refused,
+            Capability::Secret => &self.secrets_refused,
+            Capability::Sockets => &self.sockets_refused,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn log_lines_dropped(&self, lines: u32) {
@@ -88,6 +140,14 @@ impl Stats {
             out_of_memory: self.out_of_memory.load(Relaxed),
             no_slot: self.no_slot.load(Relaxed),
             http_requests: self.http_requests.load(Relaxed),
+            http_refused: self.http_refused.load(Relaxed),
+            tcp_connections: self.tcp_connections.load(Relaxed),
+            tcp_open: self.tcp_open.load(Relaxed),
+            tcp_read: self.tcp_read.load(Relaxed),
+            tcp_written: self.tcp_written.load(Relaxed),
+            tcp_refused: self.tcp_refused.load(Relaxed),
+            secrets_refused: self.secrets_refused.load(Relaxed),
+            sockets_refused: self.sockets_refused.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
         }
     }

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{
 
 use crate::Limits;
 use crate::http::{Denied, HttpClient};
-use crate::log::AgentLog;
+use crate::log::{AgentLog, Capability};
 use crate::state::{Shared, State};
 
 /// Left of the deadline for the guest to make something of a request that timed out.
@@ -60,13 +60,14 @@ impl WasiHttpView for State {
 /// The way out for requests, and how much of it the running call has used.
 pub(crate) struct Outbound {
     shared: Arc<Shared>,
+    log: AgentLog,
     deadline: Instant,
     sent: u32,
 }
 
 impl Outbound {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, deadline: Instant::now(), sent: 0 }
+    pub(crate) fn new(shared: Arc<Shared>, log: AgentLog) -> Self {
+        Self { shared, log, deadline: Instant::now(), sent: 0 }
     }
 
     pub(crate) fn begin_call(&mut self, deadline: Instant) {
@@ -96,7 +97,6 @@ impl Outbound {
     }
 }
 
-type Answer = Result<http::Response<WasiBody>, HttpError>;
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
 impl WasiHttpHooks for Outbound {
@@ -111,34 +111,54 @@ impl WasiHttpHooks for Outbound {
         _done: Io,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), HttpError>> + Send> {
         let client = self.next_request();
+        let (log, target) = (self.log.clone(), shown(request.uri()));
         let asked = options.and_then(|o| o.first_byte_timeout);
         let patience = asked.map_or(self.patience(), |asked| asked.min(self.patience()));
         Box::new(async move {
-            let client = client.map_err(|_| HttpError::HttpRequestDenied)?;
-            let answer = tokio::time::timeout(patience, forward(client, request)).await;
-            let response = answer.map_err(|_| HttpError::HttpResponseTimeout)??;
-            Ok((response, Box::new(async { Ok(()) }) as Io))
+            let refused = |Denied(why): Denied| {
+                log.refused(Capability::Http, &target, &why);
+                HttpError::HttpRequestDenied
+            };
+            let client = client.map_err(refused)?;
+            let request = checked(&client, request).map_err(refused)?;
+            let answer = tokio::time::timeout(patience, client.request(request)).await;
+            let response = answer.map_err(|_| HttpError::HttpResponseTimeout)?.map_err(|error| {
+                if let Some(why) = crate::http::denied(&error) {
+                    log.refused(Capability::Http, &target, why);
+                }
+                crate::http::wasi_error(&error)
+            })?;
+            Ok((limited(response, client.max_response()), Box::new(async { Ok(()) }) as Io))
         })
     }
 }
 
-async fn forward(client: HttpClient, request: http::Request<WasiBody>) -> Answer {
+/// A URI without what is behind the question mark, which may be nobody's business.
+fn shown(uri: &http::Uri) -> String {
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    format!("{}://{authority}{}", uri.scheme_str().unwrap_or_default(), uri.path())
+}
+
+/// The request as it may leave.
+fn checked(
+    client: &HttpClient,
+    request: http::Request<WasiBody>,
+) -> Result<http::Request<crate::http::Body>, Denied> {
     let (head, body) = request.into_parts();
-    let denied = |Denied(why): Denied| {
-        tracing::debug!(target: "postern::agent", %why, "wasi:http request denied");
-        HttpError::HttpRequestDenied
-    };
-    let uri = client.policy().uri(&head.method, &head.uri.to_string()).map_err(denied)?;
+    let uri = client.policy().uri(&head.method, &head.uri.to_string())?;
     let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    let headers = client.policy().headers(fields).map_err(denied)?;
+    let headers = client.policy().headers(fields)?;
     let body = Limited::new(body, client.max_request()).boxed_unsync();
     let mut checked = http::Request::new(body);
     *checked.method_mut() = head.method;
     *checked.uri_mut() = uri;
     *checked.headers_mut() = headers;
-    let response = client.request(checked).await.map_err(|error| crate::http::wasi_error(&error))?;
-    let max = client.max_response();
-    Ok(response.map(|body| {
+    Ok(checked)
+}
+
+/// The response, whose body ends in an error when it is longer than `max` bytes.
+fn limited(response: http::Response<hyper::body::Incoming>, max: usize) -> http::Response<WasiBody> {
+    response.map(|body| {
         Limited::new(body, max)
             .map_err(move |error| {
                 if error.is::<LengthLimitError>() {
@@ -148,7 +168,7 @@ async fn forward(client: HttpClient, request: http::Request<WasiBody>) -> Answer
                 }
             })
             .boxed_unsync()
-    }))
+    })
 }
 
 /// Standard output or error of a guest: lines that go to the log.
@@ -252,27 +272,33 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::http::{HttpPolicy, TlsRoots};
+    use crate::egress::{Dialler, SystemNetwork, Trust};
+    use crate::http::HttpPolicy;
     use crate::stats::Stats;
     use crate::views::ParseBudget;
     use crate::{Grants, Secret};
 
     fn outbound(grant: &str, limits: Limits) -> Outbound {
-        let grants: Arc<[_]> = Grants::parse(&[grant.to_owned()], &[]).unwrap().http.into();
+        let grants: Arc<[_]> = Grants::parse(&[grant.to_owned()], &[], &[]).unwrap().http.into();
         let secrets = Arc::new(BTreeMap::from([("key".to_owned(), Secret::new("s3cret"))]));
         let policy = HttpPolicy::new(grants.clone(), secrets.clone(), 8192, 8192);
-        let http = HttpClient::new(grants, policy, &limits, &TlsRoots::default()).unwrap();
+        let dialler = Dialler::new(Arc::new(SystemNetwork));
+        let http = HttpClient::new(grants, policy, &limits, &Trust::nobody(), dialler);
+        let stats = Arc::new(Stats::default());
+        let log = AgentLog::new("test".into(), &limits, stats.clone(), Arc::default());
         let shared = Shared {
             connector: "test".into(),
             settings: "{}".to_owned(),
             secrets,
             limits,
+            masks: Arc::default(),
             http: Some(http),
-            stats: Arc::new(Stats::default()),
+            tcp: None,
+            stats,
             parse_budget: ParseBudget::new(1 << 20),
             epoch: Duration::from_millis(1),
         };
-        let mut outbound = Outbound::new(Arc::new(shared));
+        let mut outbound = Outbound::new(Arc::new(shared), log);
         outbound.begin_call(Instant::now() + Duration::from_secs(20));
         outbound
     }
@@ -322,6 +348,7 @@ mod tests {
             let got = post(&mut out, &format!("http://127.0.0.1:{port}{denied}")).await;
             assert!(matches!(got, Err(HttpError::HttpRequestDenied)), "{got:?}");
         }
+        assert_eq!(out.shared.stats.snapshot().http_refused, 2);
     }
 
     #[tokio::test]
@@ -334,13 +361,15 @@ mod tests {
         assert!(matches!(got, Err(HttpError::HttpResponseBodySize(Some(10)))), "{got:?}");
         let got = post(&mut out, &url).await;
         assert!(matches!(got, Err(HttpError::HttpRequestDenied)), "{got:?}");
+        let stats = out.shared.stats.snapshot();
+        assert_eq!((stats.http_requests, stats.http_refused), (2, 1));
     }
 
     #[test]
     fn output_is_logged_by_lines_and_cut() {
         let stats = Arc::new(Stats::default());
         let limits = Limits { log_line: 8, log_lines_per_call: 2, ..Limits::default() };
-        let log = AgentLog::new("test".into(), &limits, stats.clone());
+        let log = AgentLog::new("test".into(), &limits, stats.clone(), Arc::default());
         let stream = LogStream::new(&log, Level::INFO, &limits);
         stream.write(b"one\ntwo");
         stream.write(b" and far more than fits\nthree\n");

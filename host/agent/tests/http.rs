@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use postern_agent::{Agent, Grants, Limits, Secret};
 use postern_model::Outcome;
-use support::Bench;
+use support::network::TestNetwork;
+use support::{Bench, logs};
 
 /// A server that answers by path, and tells the heads of the requests that reached it.
 struct Server {
@@ -77,6 +78,18 @@ fn serve(stream: TcpStream, seen: &mpsc::Sender<String>) {
                 let _ = reader.read(&mut [0]);
                 return;
             }
+            // A chunk of 16 EiB, of which one byte comes.
+            "/v1/huge-chunk" => {
+                let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\nx";
+                let _ = writer.write_all(head.as_bytes());
+                return;
+            }
+            // Answers once and goes.
+            "/v1/last" => {
+                let _ = writer
+                    .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlast");
+                return;
+            }
             "/v1/moved" => {
                 "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 5\r\n\r\nmoved"
                     .to_owned()
@@ -113,12 +126,17 @@ impl Case {
         Self { bench: Bench::new(), server: Server::start() }
     }
 
+    fn on(network: &Arc<TestNetwork>) -> Self {
+        Self { bench: Bench::on(network), server: Server::start() }
+    }
+
     fn agent(&self, grant: &str, url: &str, limits: Limits) -> Agent {
         let mut spec = self.bench.spec("agents/http-get");
         spec.settings = self.with_port(url).into();
         let grants: Vec<String> = if grant.is_empty() { vec![] } else { vec![self.with_port(grant)] };
-        spec.grants = Grants::parse(&grants, &["key".to_owned()]).unwrap();
-        spec.secrets.insert("key".to_owned(), Secret::new("s3cret"));
+        spec.grants = Grants::parse(&grants, &[], &["key".to_owned(), "pem".to_owned()]).unwrap();
+        let secrets = [("key", "s3cret"), ("pem", "-----BEGIN\nX-Evil: 1"), ("other", "0ther")];
+        spec.secrets.extend(secrets.map(|(name, value)| (name.to_owned(), Secret::new(value))));
         spec.limits = limits;
         self.bench.runtime.load(spec).unwrap()
     }
@@ -163,6 +181,10 @@ fn what_is_not_granted_never_leaves() {
         (GRANT, "http://a@127.0.0.1:PORT/v1/"),
         (GRANT, "https://127.0.0.1:PORT/v1/"),
         ("POST http://127.0.0.1:PORT/v1/", "http://127.0.0.1:PORT/v1/"),
+        (GRANT, "http://[::ffff:127.0.0.1]:PORT/v1/"),
+        (GRANT, "http://0.0.0.0:PORT/v1/"),
+        (GRANT, "http://[::]:PORT/v1/"),
+        (GRANT, "http://[::1]:PORT/v1/"),
         (GRANT, "ftp://127.0.0.1:PORT/v1/"),
         (GRANT, "nonsense"),
     ];
@@ -180,6 +202,77 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
+fn an_agent_that_follows_a_redirect_itself_is_checked_again() {
+    let network = Arc::new(TestNetwork::local());
+    let case = Case::on(&network);
+    let agent = case.agent(
+        "http://fax.example:PORT/v1/ private",
+        ">http://fax.example:PORT/v1/moved",
+        Limits::default(),
+    );
+    let refused = get(&case.bench, &agent).unwrap_err();
+    assert_eq!(refused, "0 no grant allows GET http://127.0.0.1:1/");
+    assert_eq!((network.dialled().len(), agent.stats().http_refused), (1, 1));
+}
+
+#[test]
+fn a_name_that_changes_its_mind_is_checked_for_each_connection_and_dialled_as_checked() {
+    let network = Arc::new(TestNetwork::new(&[&["93.184.216.34"], &["127.0.0.1"]]));
+    let case = Case::on(&network);
+    let agent =
+        case.agent("http://fax.example:PORT/v1/", "http://fax.example:PORT/v1/last", Limits::default());
+    assert_eq!(get(&case.bench, &agent).unwrap(), "last");
+    let refused = get(&case.bench, &agent).unwrap_err();
+    assert!(
+        refused.starts_with("0 fax.example leads to 127.0.0.1, which the grant does not allow"),
+        "{refused}"
+    );
+    assert_eq!(network.dialled(), ["93.184.216.34"]);
+    assert_eq!(agent.stats().http_refused, 1);
+}
+
+#[test]
+fn no_header_field_smuggles_another_one_in() {
+    let case = Case::new();
+    let url = "http://127.0.0.1:PORT/v1/x";
+    // "~", "^" and "`" stand for CR, LF and NUL.
+    let table = [
+        ("x-a=a~^x-evil: 1", "holds bytes that a header must not hold"),
+        ("x-a=a^x-evil: 1", "holds bytes that a header must not hold"),
+        ("x-a=a~x-evil: 1", "holds bytes that a header must not hold"),
+        ("x-a=a`b", "holds bytes that a header must not hold"),
+        ("x-a: 1~^x-evil=1", "is no header name"),
+        ("x-a:=1", "is no header name"),
+        ("x a=1", "is no header name"),
+        ("=1", "is no header name"),
+        ("Host=evil.example", "is set by the host"),
+        ("Transfer-Encoding=chunked", "is set by the host"),
+        ("x-key={secret:pem}", "the secret \"pem\" holds line breaks"),
+        ("x-key={secret:other}", "the secret \"other\" is not granted"),
+        ("x-key={secret:pem~^}", "is not granted"),
+    ];
+    for (field, why) in table {
+        let refused = case.get(GRANT, &format!("{url} {field}")).unwrap_err();
+        assert!(refused.starts_with("0 ") && refused.contains(why), "{field}: {refused}");
+    }
+    assert_eq!(case.server.heads(), [""; 0]);
+    case.get(GRANT, &format!("{url} x-key=a {{secret:key}} b")).unwrap();
+    let heads = case.server.heads();
+    assert!(heads.len() == 1 && heads[0].contains("\r\nx-key: a s3cret b\r\n"), "{heads:?}");
+}
+
+#[test]
+fn no_log_line_tells_a_secret() {
+    logs::keep();
+    let case = Case::new();
+    case.get(GRANT, "http://127.0.0.1:PORT/v1/x").unwrap();
+    case.get(GRANT, "http://127.0.0.1:PORT/s3cret").unwrap_err();
+    let log = logs::all();
+    assert!(log.contains("/(secret key)"), "the refusal is logged");
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[test]
 fn a_response_above_the_limit_is_too_large() {
     let case = Case::new();
     for path in ["big", "endless"] {
@@ -187,6 +280,13 @@ fn a_response_above_the_limit_is_too_large() {
         let agent = case.agent(GRANT, &format!("http://127.0.0.1:PORT/v1/{path}"), limits);
         assert_eq!(get(&case.bench, &agent).unwrap_err(), "4", "{path}");
     }
+}
+
+#[test]
+fn a_chunk_is_believed_when_it_is_there() {
+    let case = Case::new();
+    let got = case.get(GRANT, "http://127.0.0.1:PORT/v1/huge-chunk").unwrap_err();
+    assert!(got.starts_with("5 "), "{got}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
-use super::host::secret;
+use super::host::{named_secret, secret};
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
 use super::secrets::{Secret, Secrets};
@@ -31,6 +31,16 @@ pub const DEADLINE: Duration = Duration::from_secs(300);
 pub const HTTP_REQUEST: u64 = 32 << 20;
 /// `limits.http_response`: body of one HTTP response, in bytes.
 pub const HTTP_RESPONSE: u64 = 16 << 20;
+/// `limits.tcp_open`: TCP connections of one instance at once.
+pub const TCP_OPEN: u32 = 8;
+/// `limits.tcp_connects`: attempts to connect over TCP in one call.
+pub const TCP_CONNECTS: u32 = 100;
+/// `limits.tcp_read`: what one call may read from TCP connections, in bytes.
+pub const TCP_READ: u64 = 16 << 20;
+/// `limits.tcp_written`: what one call may write to TCP connections, in bytes.
+pub const TCP_WRITTEN: u64 = 32 << 20;
+/// `limits.tcp_line`: one line that is read from a TCP connection, in bytes.
+pub const TCP_LINE: u64 = 64 << 10;
 /// `limits.log_lines`: log lines of one call.
 pub const LOG_LINES: u32 = 200;
 /// `limits.http_requests`: HTTP requests of one call.
@@ -41,7 +51,7 @@ pub const HANDLES: u32 = 4096;
 pub const MOST_STATE: u64 = 1 << 30;
 
 /// Grants that are read and checked, but that the runtime of the agents does not know yet.
-const NOT_YET: [&str; 5] = ["tcp", "directories", "state", "callback", "inbound"];
+const NOT_YET: [&str; 4] = ["directories", "state", "callback", "inbound"];
 
 /// One delivery-agent connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +68,8 @@ pub struct DeliveryAgentConfig {
     pub grants: Grants,
     /// What it may use up.
     pub limits: AgentLimits,
+    /// A PEM file of authorities that its far ends may have their certificates from, beside the system's.
+    pub trusted_certificates: Option<PathBuf>,
     /// How often it is asked for receipts.
     pub receipt_poll_interval: Duration,
     /// How long a receipt is waited for when the agent does not say.
@@ -76,7 +88,7 @@ pub struct Grants {
     /// URL prefixes, `https://fax.example/v1/`.
     pub http: Vec<String>,
     /// `host:port`, or `tls://host:port` when the host is to speak TLS.
-    pub tcp: Vec<String>,
+    pub tcp: Vec<TcpGrant>,
     /// Secrets by name, with their values.
     pub secrets: Vec<(String, Secret)>,
     /// Folders.
@@ -87,6 +99,15 @@ pub struct Grants {
     pub callback: bool,
     /// Whether it may hand in mail.
     pub inbound: bool,
+}
+
+/// A host and port that an agent may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpGrant {
+    /// As it is written; the runtime of the agents reads it.
+    pub text: String,
+    /// The secret with the certificate that the host shows there, by name, with its value. The agent does not get it.
+    pub client: Option<(String, Secret)>,
 }
 
 /// A folder that an agent may use.
@@ -115,6 +136,16 @@ pub struct AgentLimits {
     pub http_request: u64,
     /// Body of one HTTP response, in bytes.
     pub http_response: u64,
+    /// TCP connections of one instance at once.
+    pub tcp_open: u32,
+    /// Attempts to connect over TCP in one call.
+    pub tcp_connects: u32,
+    /// What one call may read from TCP connections, in bytes.
+    pub tcp_read: u64,
+    /// What one call may write to TCP connections, in bytes.
+    pub tcp_written: u64,
+    /// One line that is read from a TCP connection, in bytes.
+    pub tcp_line: u64,
     /// Log lines of one call; the rest is counted and dropped.
     pub log_lines: u32,
     /// Open resources of one instance.
@@ -130,6 +161,8 @@ impl DeliveryAgentConfig {
         let settings = section.or("settings", settings, Value::Object(Map::new()));
         let grants = Grants::read(&section.table("grants"), secrets);
         let limits = AgentLimits::read(&section.table("limits"));
+        let trusted_certificates = section.optional("trusted_certificates", line);
+        let trusted_certificates = trusted_certificates.map(|path| section.document().resolve(&path));
         let poll = timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
         let receipt_poll_interval = section.or("receipt_poll_interval", poll, RECEIPT_POLL_INTERVAL);
         let receipt_expires_after = section.or("receipt_expires_after", long_wait, RECEIPT_EXPIRES_AFTER);
@@ -138,11 +171,12 @@ impl DeliveryAgentConfig {
         let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
         section.finish();
         let agent = agent?;
-        if common.enabled && !agent.is_file() {
-            let found = section.entry("agent");
+        for (key, path) in [("agent", Some(&agent)), ("trusted_certificates", trusted_certificates.as_ref())]
+        {
+            let Some(path) = path.filter(|path| common.enabled && !path.is_file()) else { continue };
             let hint = "the connector is off until the file is there; messages for it wait";
-            let wrong = Wrong::hinted(format!("{} is not a file", quoted(&agent.to_string_lossy())), hint);
-            found.inspect(|entry| entry.warn(wrong));
+            let wrong = Wrong::hinted(format!("{} is not a file", quoted(&path.to_string_lossy())), hint);
+            section.entry(key).inspect(|entry| entry.warn(wrong));
         }
         Some(Self {
             common,
@@ -151,6 +185,7 @@ impl DeliveryAgentConfig {
             settings,
             grants,
             limits,
+            trusted_certificates,
             receipt_poll_interval,
             receipt_expires_after,
             batch_size,
@@ -165,7 +200,7 @@ impl Grants {
         let document = section.document();
         let grants = Self {
             http: section.list("http", http_grant).unwrap_or_default(),
-            tcp: section.list("tcp", tcp_grant).unwrap_or_default(),
+            tcp: section.list("tcp", |value| tcp_grant(value, secrets)).unwrap_or_default(),
             secrets: section.list("secrets", |value| secret(value, secrets)).unwrap_or_default(),
             directories: section
                 .list("directories", |value| {
@@ -180,6 +215,10 @@ impl Grants {
         section.finish();
         for key in NOT_YET {
             section.entry(key).inspect(|entry| entry.warn(Wrong::new("this version opens no such door yet")));
+        }
+        let tcp: Vec<_> = grants.tcp.iter().map(|grant| grant.text.clone()).collect();
+        if let Err(error) = postern_agent::Grants::parse(&[], &tcp, &[]) {
+            section.entry("tcp").inspect(|entry| entry.fault(Wrong::new(error.to_string())));
         }
         let mut names: Vec<_> = grants.directories.iter().map(|grant| grant.name.as_str()).collect();
         names.sort_unstable();
@@ -203,6 +242,11 @@ impl AgentLimits {
             http_requests: section.or("http_requests", number(1, 100_000), HTTP_REQUESTS),
             http_request: section.or("http_request", size(0, 256 << 20), HTTP_REQUEST),
             http_response: section.or("http_response", size(0, 256 << 20), HTTP_RESPONSE),
+            tcp_open: section.or("tcp_open", number(1, 10_000), TCP_OPEN),
+            tcp_connects: section.or("tcp_connects", number(1, 100_000), TCP_CONNECTS),
+            tcp_read: section.or("tcp_read", size(0, 1 << 30), TCP_READ),
+            tcp_written: section.or("tcp_written", size(0, 1 << 30), TCP_WRITTEN),
+            tcp_line: section.or("tcp_line", size(1, 16 << 20), TCP_LINE),
             log_lines: section.or("log_lines", number(0, 100_000), LOG_LINES),
             handles: section.or("handles", number(16, 100_000), HANDLES),
         };
@@ -242,16 +286,17 @@ fn is_url_prefix(url: &str) -> bool {
     !url.contains(['*', '?', '#', '@', '\\']) && host_and_port(host, Some(port)).is_some()
 }
 
-/// `host:port` or `tls://host:port`.
-fn tcp_grant(value: &DeValue<'_>) -> Result<String, Wrong> {
-    let found = line(value)?;
-    match host_and_port(found.strip_prefix("tls://").unwrap_or(&found), None) {
-        Some(_) => Ok(found),
-        None => Err(Wrong::hinted(
-            format!("{} is not a host and a port", quoted(&found)),
-            "write \"smsc.example:2775\" or \"tls://smsc.example:3550\"",
-        )),
-    }
+/// `[tls://]HOST:PORT [private] [client=SECRET]`, as the runtime of the agents reads it.
+fn tcp_grant(value: &DeValue<'_>, secrets: &Secrets) -> Result<TcpGrant, Wrong> {
+    let text = line(value)?;
+    let read: postern_agent::TcpGrant = text.parse().map_err(|error: postern_agent::GrantError| {
+        Wrong::hinted(
+            format!("{} cannot be granted: {}", quoted(&text), error.why),
+            "write \"smsc.example:2775\", \"tls://smsc.example:3550 client=SECRET\" or \"pbx.example:5038 private\"",
+        )
+    })?;
+    let client = read.client().map(|name| named_secret(name, secrets)).transpose()?;
+    Ok(TcpGrant { text, client })
 }
 
 /// `path`, or `path:rw` when the agent may write.
@@ -341,11 +386,16 @@ mod tests {
     }
 
     #[test]
-    fn tcp_grants_say_host_and_port() {
-        assert!(with("\"smsc.example:2775\"", tcp_grant).is_ok());
-        assert!(with("\"tls://smsc.example:3550\"", tcp_grant).is_ok());
-        assert!(with("\"smsc.example\"", tcp_grant).is_err());
-        assert!(with("\"udp://smsc.example:1\"", tcp_grant).is_err());
+    fn tcp_grants_say_host_and_port_and_may_name_a_secret() {
+        let grant = |text: &str| with(&format!("\"{text}\""), |value| tcp_grant(value, &Secrets::default()));
+        for good in ["smsc.example:2775", "tls://smsc.example:3550 private"] {
+            assert_eq!(grant(good), Ok(TcpGrant { text: good.to_owned(), client: None }));
+        }
+        for bad in ["smsc.example", "udp://smsc.example:1", "smsc.example:2775 client=key"] {
+            assert!(grant(bad).unwrap_err().message.contains("cannot be granted"), "{bad}");
+        }
+        let unknown = grant("tls://smsc.example:3550 client=key").unwrap_err();
+        assert!(unknown.message.contains("is not the name of a secret"), "{unknown:?}");
     }
 
     #[test]

@@ -155,18 +155,22 @@ impl AdminConfig {
 
 /// The name of a secret that `[secrets]` knows.
 pub(super) fn secret(value: &DeValue<'_>, secrets: &Secrets) -> Result<(String, Secret), Wrong> {
-    let name = string(value)?;
-    let Some(secret) = secrets.get(&name) else {
-        let hint = match nearest(&name, secrets.names()) {
+    named_secret(&string(value)?, secrets)
+}
+
+/// The same, for a name that stands within another text.
+pub(super) fn named_secret(name: &str, secrets: &Secrets) -> Result<(String, Secret), Wrong> {
+    let Some(secret) = secrets.get(name) else {
+        let hint = match nearest(name, secrets.names()) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "add NAME = { file = \"...\" } under [secrets] and write NAME here".to_owned(),
         };
         // Only a well-formed name is repeated: what is not one may be the secret itself.
         let shown =
-            if name.len() <= 24 && hint.starts_with("did") { quoted(&name) } else { "this".to_owned() };
+            if name.len() <= 24 && hint.starts_with("did") { quoted(name) } else { "this".to_owned() };
         return Err(Wrong::hinted(format!("{shown} is not the name of a secret"), hint));
     };
-    Ok((name, secret.clone()))
+    Ok((name.to_owned(), secret.clone()))
 }
 
 /// `[tracking]`: the history of messages.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postern_agent::{Agent, AgentConnection, AgentSpec, CallbackReply, CallbackRequest, Runtime, Tick};
+use postern_agent::{
+    Agent, AgentConnection, AgentSpec, AgentStats, CallbackReply, CallbackRequest, Runtime, Tick,
+};
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
@@ -135,6 +137,10 @@ impl Connector for DeliveryAgentConnector {
             return true;
         }
         agent.differs_from(file)
+    }
+
+    fn agent_stats(&self) -> Option<AgentStats> {
+        self.agent.as_ref().ok().map(Agent::stats)
     }
 
     fn state(&self) -> ConnectorState {

@@ -79,15 +79,16 @@ impl HttpPolicy {
     ) -> Result<HeaderMap, Denied> {
         let mut headers = HeaderMap::new();
         let mut size = 0;
+        let too_much =
+            || Denied(format!("more than {} bytes or {MAX_FIELDS} fields of header", self.max_headers));
         for (name, value) in fields {
-            size += name.len() + value.len();
-            if size > self.max_headers || headers.len() == MAX_FIELDS {
-                return Err(Denied(format!(
-                    "more than {} bytes or {MAX_FIELDS} fields of header",
-                    self.max_headers
-                )));
+            let room = self.max_headers.saturating_sub(size + name.len());
+            if value.len() > room || headers.len() == MAX_FIELDS {
+                return Err(too_much());
             }
-            let (name, value) = self.field(name, value)?;
+            let (name, value) = self.field(name, value, room)?.ok_or_else(too_much)?;
+            // Secrets count with their full length.
+            size += name.as_str().len() + value.len();
             // The host counts the body itself.
             if name != header::CONTENT_LENGTH {
                 headers.append(name, value);
@@ -96,23 +97,31 @@ impl HttpPolicy {
         Ok(headers)
     }
 
-    fn field(&self, name: &[u8], value: &[u8]) -> Result<(HeaderName, HeaderValue), Denied> {
+    /// A field with its secrets put in; `None` when its value is then longer than `room`.
+    fn field(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        room: usize,
+    ) -> Result<Option<(HeaderName, HeaderValue)>, Denied> {
         let shown = || postern_model::text::one_line(&String::from_utf8_lossy(name), 60);
         let name =
             HeaderName::from_bytes(name).map_err(|_| Denied(format!("{:?} is no header name", shown())))?;
         if OF_THE_CONNECTION.contains(&name) || OF_THE_CONNECTION_TOO.contains(&name.as_str()) {
             return Err(Denied(format!("the header field {name} is set by the host")));
         }
-        let value = self.with_secrets(value)?;
-        let mut field = HeaderValue::from_bytes(&value)
+        let Some(filled) = self.with_secrets(value, room)? else { return Ok(None) };
+        let mut field = HeaderValue::from_bytes(&filled)
             .map_err(|_| Denied(format!("the value of {name} holds bytes that a header must not hold")))?;
         // Keeps it out of debug output below us.
-        field.set_sensitive(matches!(name, header::AUTHORIZATION | header::COOKIE));
-        Ok((name, field))
+        let secret = filled != value || matches!(name, header::AUTHORIZATION | header::COOKIE);
+        field.set_sensitive(secret);
+        Ok(Some((name, field)))
     }
 
-    /// Replaces every `{secret:NAME}`.
-    fn with_secrets(&self, value: &[u8]) -> Result<Vec<u8>, Denied> {
+    /// Replaces every `{secret:NAME}`. `None` when that makes more than `room` bytes: a short value could else ask for a
+    /// long secret a thousand times.
+    fn with_secrets(&self, value: &[u8], room: usize) -> Result<Option<Vec<u8>>, Denied> {
         const OPEN: &[u8] = b"{secret:";
         let mut out = Vec::with_capacity(value.len());
         let mut rest = value;
@@ -121,14 +130,25 @@ impl HttpPolicy {
             let Some(end) = memchr::memchr(b'}', after) else { break };
             out.extend_from_slice(&rest[..start]);
             let name = String::from_utf8_lossy(&after[..end]);
-            let secret = self.secrets.get(name.as_ref()).ok_or_else(|| {
-                Denied(format!("the secret {:?} is not granted", postern_model::text::one_line(&name, 60)))
-            })?;
-            out.extend_from_slice(secret.reveal().as_bytes());
+            let shown = || postern_model::text::one_line(&name, 60);
+            let secret = self
+                .secrets
+                .get(name.as_ref())
+                .ok_or_else(|| Denied(format!("the secret {:?} is not granted", shown())))?
+                .reveal();
+            if secret.bytes().any(|b| b.is_ascii_control()) {
+                // A line break would let the secret's owner write header fields, by mistake or not.
+                let why = format!("the secret {:?} holds line breaks or control characters", shown());
+                return Err(Denied(format!("{why}, which cannot stand in a header")));
+            }
+            out.extend_from_slice(secret.as_bytes());
+            if out.len() > room {
+                return Ok(None);
+            }
             rest = &after[end + 1..];
         }
         out.extend_from_slice(rest);
-        Ok(out)
+        Ok((out.len() <= room).then_some(out))
     }
 }
 
@@ -136,9 +156,13 @@ impl HttpPolicy {
 mod tests {
     use super::*;
 
+    const LONG: &str = "0123456789012345678901234567890123456789";
+
     fn policy() -> HttpPolicy {
         let grants: Vec<HttpGrant> = vec!["https://a.example/v1/".parse().unwrap()];
-        let secrets = BTreeMap::from([("key".to_owned(), Secret::new("s3cret"))]);
+        let secrets = [("key", "s3cret"), ("long", LONG), ("pem", "-----BEGIN\nMII"), ("cr", "a\rb")];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        let secrets = BTreeMap::from(secrets);
         HttpPolicy::new(grants.into(), Arc::new(secrets), 200, 200)
     }
 
@@ -166,8 +190,29 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_with_a_line_break_is_refused_by_its_name_alone() {
+        for name in ["pem", "cr"] {
+            let denied = headers(&[("X", &format!("{{secret:{name}}}"))]).unwrap_err().0;
+            assert!(denied.contains(&format!("{name:?} holds line breaks")), "{denied}");
+            assert!(!denied.contains("BEGIN"), "{denied}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_a_secret_in_it_does_not_show_itself() {
+        let got = headers(&[("X-Key", "{secret:key}"), ("X-Plain", "plain")]).unwrap();
+        let shown = format!("{got:?}");
+        assert!(!shown.contains("s3cret") && shown.contains("plain"), "{shown}");
+    }
+
+    #[test]
     fn header_and_url_are_bounded() {
         assert!(headers(&[("X", &"x".repeat(300))]).is_err());
+        assert!(headers(&[("X", &"x".repeat(150)), ("Y", &"y".repeat(100))]).is_err());
+        // A secret counts with its full length: 40 bytes for the 13 of its name.
+        assert!(headers(&[("X", &"{secret:long}".repeat(4))]).is_ok());
+        let denied = headers(&[("X", &"{secret:long}".repeat(5))]);
+        assert!(denied.unwrap_err().0.contains("more than 200 bytes"));
         let url = format!("https://a.example/v1/{}", "x".repeat(300));
         assert!(policy().uri(&Method::GET, &url).is_err());
     }

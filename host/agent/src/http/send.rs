@@ -8,8 +8,9 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 
-use super::{ConnectError, Denied, HttpClient};
+use super::{Denied, HttpClient};
 use crate::bindings::imported::http as wit;
+use crate::egress::{self, ConnectError};
 
 impl From<Denied> for wit::Fault {
     fn from(denied: Denied) -> Self {
@@ -89,6 +90,14 @@ fn fault(error: &hyper_util::client::legacy::Error) -> wit::Fault {
     }
 }
 
+/// Why an error of the client means that the address was not allowed, if it does.
+pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Option<&str> {
+    match Cause::of(error) {
+        Cause::Connect(ConnectError::Denied(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// The same in the words of `wasi:http`.
 pub(crate) fn wasi_error(error: &hyper_util::client::legacy::Error) -> wasmtime_wasi_http::Error {
     use wasmtime_wasi_http::Error;
@@ -116,11 +125,9 @@ impl<'a> Cause<'a> {
             if let Some(error) = error.downcast_ref::<ConnectError>() {
                 return Self::Connect(error);
             }
-            // An I/O error that wraps another one does not show it as its source.
-            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            if let Some(error) = error.downcast_ref::<rustls::Error>().or(tls) {
-                return Self::Tls(error.to_string());
+            let wrapped = error.downcast_ref::<std::io::Error>().and_then(egress::error_in);
+            if let Some(error) = error.downcast_ref::<rustls::Error>().or(wrapped) {
+                return Self::Tls(egress::in_words(error));
             }
             match error.source() {
                 Some(source) => error = source,

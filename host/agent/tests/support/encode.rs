@@ -2,7 +2,8 @@
 //!
 //! An agent file holds the functions that matter; what every agent needs (imports, memory, an allocator that only goes
 //! forward, helpers) comes from `prelude.wat`, and the exports that the file does not define come from
-//! `defaults/<export>.wat`. Other crates' tests may include this file with `#[path]`.
+//! `defaults/<export>.wat`. What only one agent imports stands in its own file, each import on a line. Other crates' tests
+//! may include this file with `#[path]`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +28,11 @@ pub fn encode(agent: &Path) -> Vec<u8> {
         |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let support = root.join("tests/support");
     let body = read(agent.to_owned());
-    let mut text = format!("(module\n{}\n{body}\n", read(support.join("prelude.wat")));
+    // The text format wants all imports before anything else.
+    let (imports, rest): (Vec<&str>, Vec<&str>) =
+        body.lines().partition(|line| line.trim_start().starts_with("(import "));
+    let prelude = read(support.join("prelude.wat"));
+    let mut text = format!("(module\n{}\n{prelude}\n{}\n", imports.join("\n"), rest.join("\n"));
     for export in EXPORTS.iter().filter(|export| !body.contains(&format!("#{export}\""))) {
         text += &read(support.join(format!("defaults/{export}.wat")));
     }
@@ -37,10 +42,15 @@ pub fn encode(agent: &Path) -> Vec<u8> {
     let (package, _) = resolve.push_path(root.join("../../wit/0.1.0")).unwrap();
     let optional: Vec<&str> =
         OPTIONAL.iter().copied().filter(|name| body.contains(&format!("/{name}@"))).collect();
-    let world = if optional.is_empty() { "delivery-agent" } else { "delivery-agent-full" };
-    if !optional.is_empty() {
+    let (package, world) = if !optional.is_empty() {
         keep_only(&mut resolve, &optional);
-    }
+        (package, "delivery-agent-full")
+    } else if body.contains("\"wasi:") {
+        let wit = support.join("wasi.wit");
+        (resolve.push_str(&wit, &read(wit.clone())).unwrap(), "wasi-agent")
+    } else {
+        (package, "delivery-agent")
+    };
     let world = resolve.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
     let mut encoder = ComponentEncoder::default().validate(true).module(&core).unwrap();

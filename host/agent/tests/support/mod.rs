@@ -3,6 +3,9 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod encode;
+pub mod logs;
+pub mod network;
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +54,12 @@ impl Bench {
         self.try_load(name).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// A bench whose agents see this network.
+    pub fn on(network: &Arc<network::TestNetwork>) -> Self {
+        let network = network.clone();
+        Self::with(|config| config.network = network)
+    }
+
     /// Runs a future where connections must run.
     pub fn run<R: Send + 'static>(&self, work: impl Future<Output = R> + Send + 'static) -> R {
         self.runtime.handle().block_on(async { tokio::spawn(work).await.unwrap() })
@@ -63,6 +72,22 @@ impl Bench {
             let mut connection = open(&agent).await;
             let report = connection.deliver(&request(recipients, b"Subject: x\r\n\r\nbody\r\n")).await;
             (report, connection.is_usable())
+        })
+    }
+
+    /// The texts of so many deliveries over one connection, which is closed then. Each must end in one delivered outcome.
+    pub fn texts(&self, agent: &Agent, deliveries: usize) -> Vec<String> {
+        let agent = agent.clone();
+        self.run(async move {
+            let mut connection = open(&agent).await;
+            let mut texts = Vec::new();
+            for _ in 0..deliveries {
+                let report = connection.deliver(&request(1, b"Subject: x\r\n\r\nbody\r\n")).await;
+                let text = report.outcomes.first().map(|said| said.outcome.response().text.clone());
+                texts.push(text.unwrap_or_else(|| panic!("{report:?}")));
+            }
+            connection.close().await.unwrap();
+            texts
         })
     }
 
