@@ -211,6 +211,8 @@ impl Metrics {
         show(&self.agent_refusals, "tcp", stats.tcp_refused);
         show(&self.agent_refusals, "secret", stats.secrets_refused);
         show(&self.agent_refusals, "sockets", stats.sockets_refused);
+        show(&self.agent_refusals, "state", stats.state_refused);
+        show(&self.agent_refusals, "inbound", stats.inbound_refused);
     }
 
     /// The text for `/metrics`. `queued` is counted by the caller, connector by connector.

@@ -15,7 +15,9 @@ use crate::connection::AgentConnection;
 use crate::egress::{self, Dialler, Trust};
 use crate::fault::{self, Fault, FaultKind, Phase};
 use crate::http::{HttpClient, HttpPolicy};
+use crate::inbound::Inbound;
 use crate::instance::{Instance, OptionalIndices, Prepared};
+use crate::kept::{KeptState, StateDoor};
 use crate::outcome;
 use crate::runtime::Runtime;
 use crate::secret::Masks;
@@ -54,6 +56,32 @@ pub struct AgentSpec {
     pub trusted_certificates: Option<PathBuf>,
     /// The protocol that the connector demands (Exchange: `DeliveryProtocol`); the agent's must match. `None`: any.
     pub delivery_protocol: Option<String>,
+    /// Doors to the host itself.
+    pub doors: Doors,
+}
+
+/// The doors to the host itself that are granted to an agent. All are closed by default.
+#[derive(Clone, Default)]
+pub struct Doors {
+    /// Where its state is kept.
+    pub state: Option<Arc<dyn KeptState>>,
+    /// How many bytes of keys and values that may be.
+    pub state_quota: u64,
+    /// Takes the mail that it hands in.
+    pub inbound: Option<Arc<dyn Inbound>>,
+    /// Where its provider can call it back.
+    pub callback_url: Option<String>,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doors")
+            .field("state", &self.state.is_some())
+            .field("state_quota", &self.state_quota)
+            .field("inbound", &self.inbound.is_some())
+            .field("callback_url", &self.callback_url.is_some())
+            .finish()
+    }
 }
 
 impl AgentSpec {
@@ -69,6 +97,7 @@ impl AgentSpec {
             secrets: BTreeMap::new(),
             trusted_certificates: None,
             delivery_protocol: None,
+            doors: Doors::default(),
         }
     }
 }
@@ -320,6 +349,8 @@ impl Agent {
                 .await;
         match instance.end(Phase::Open, limit, called) {
             Ok(Ok(label)) => {
+                let kept = instance.store.data_mut().commit_kept(Phase::Open).await;
+                kept.map_err(Refusal::DeferQueue)?;
                 let label = one_line(&label, MAX_LABEL);
                 Ok(AgentConnection::new(self.0.shared.clone(), instance, label))
             }
@@ -343,7 +374,10 @@ impl Agent {
         let deadline = instance.begin(limit);
         let called = tokio::time::timeout_at(deadline, receipts.call_poll(&mut instance.store, ids)).await;
         match instance.end(Phase::PollReceipts, limit, called) {
-            Ok(Ok(said)) => Ok(outcome::receipts(said, self.limits(), &instance.store.data().log)),
+            Ok(Ok(said)) => {
+                instance.store.data_mut().commit_kept(Phase::PollReceipts).await?;
+                Ok(outcome::receipts(said, self.limits(), &instance.store.data().log))
+            }
             Ok(Err(text)) => Err(fault::told(Phase::PollReceipts, &text)),
             Err(fault) => Err(fault.deferral()),
         }
@@ -395,6 +429,7 @@ impl Agent {
             tokio::time::timeout_at(deadline, callback.call_handle(&mut instance.store, &request)).await;
         match instance.end(Phase::Callback, limit, called) {
             Ok(Ok(said)) => {
+                instance.store.data_mut().commit_kept(Phase::Callback).await?;
                 let receipts = outcome::receipts(said.receipts, self.limits(), &instance.store.data().log);
                 Ok(CallbackReply { status: said.status, headers: said.headers, body: said.body, receipts })
             }
@@ -554,6 +589,9 @@ fn share(runtime: &Runtime, spec: AgentSpec) -> Result<Arc<Shared>, LoadError> {
         limits,
         http,
         tcp,
+        state: spec.doors.state.map(|store| StateDoor { store, quota: spec.doors.state_quota }),
+        inbound: spec.doors.inbound,
+        callback_url: spec.doors.callback_url,
         stats: Arc::new(Stats::default()),
         parse_budget: runtime.parse_budget(),
         epoch: runtime.config().epoch,

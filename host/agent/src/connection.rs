@@ -110,7 +110,7 @@ impl AgentConnection {
     /// One report for each item of a call, from what was reported early and from how the call ended.
     fn reports(
         &mut self,
-        instance: Box<Instance>,
+        mut instance: Box<Instance>,
         phase: Phase,
         reported: Vec<Reported>,
         ended: Result<Result<Vec<exported::agent::Report>, String>, Fault>,
@@ -119,6 +119,11 @@ impl AgentConnection {
         let mut reported = reported;
         match ended {
             Ok(Ok(said)) => {
+                // What it wrote to its state goes with what it reported, to be committed together.
+                let kept = instance.store.data_mut().kept.take();
+                if let Some(first) = reports.first_mut() {
+                    first.state = kept;
+                }
                 let (limits, log) = (&self.shared.limits, &instance.store.data().log);
                 if said.len() != reports.len() {
                     log.remark(&format!("{} reports about {} items", said.len(), reports.len()));
@@ -169,10 +174,12 @@ impl AgentConnection {
         let called = tokio::time::timeout_at(deadline, session.call_tick(&mut instance.store)).await;
         match instance.end(Phase::Tick, limit, called) {
             Ok(Ok(said)) => {
+                let kept = instance.store.data_mut().commit_kept(Phase::Tick).await;
                 let log = &instance.store.data().log;
                 let receipts = outcome::receipts(said.receipts, &self.shared.limits, log);
                 let next = Duration::from_millis(said.tick_after_ms.into()).clamp(MIN_TICK, MAX_TICK);
                 self.instance = Some(instance);
+                kept.map_err(Refusal::DeferQueue)?;
                 Ok(Tick { receipts, next })
             }
             Ok(Err(refusal)) => {
@@ -196,7 +203,7 @@ impl AgentConnection {
             tokio::time::timeout_at(deadline, instance.agent.call_close_connection(&mut instance.store))
                 .await;
         match instance.end(Phase::Close, limit, called) {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => instance.store.data_mut().commit_kept(Phase::Close).await,
             Ok(Err(text)) => Err(fault::told(Phase::Close, &text)),
             Err(fault) => Err(fault.deferral()),
         }

@@ -62,7 +62,7 @@ impl wit::Host for State {
     }
 
     fn callback_url(&mut self) -> Result<Option<String>> {
-        Ok(None)
+        Ok(self.shared.callback_url.clone())
     }
 }
 

@@ -18,8 +18,10 @@ mod fault;
 mod grants;
 mod host;
 mod http;
+mod inbound;
 mod instance;
 mod item;
+mod kept;
 mod limits;
 mod log;
 mod memory;
@@ -31,16 +33,20 @@ mod sockets;
 mod state;
 mod stats;
 mod tcp;
-mod ungranted;
 mod views;
 mod wasi;
 
-pub use agent::{Agent, AgentSpec, Description, Interfaces, LoadError};
+pub use agent::{Agent, AgentSpec, Description, Doors, Interfaces, LoadError};
 pub use callback::{CallbackReply, CallbackRequest};
 pub use connection::{AgentConnection, Tick};
 pub use egress::{Network, NetworkFuture, SystemNetwork};
 pub use grants::{GrantError, Grants, HttpGrant, TcpGrant};
+pub use inbound::{Inbound, InboundMessage};
+pub use kept::{KeptState, NotCommitted};
 pub use limits::Limits;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use secret::Secret;
 pub use stats::AgentStats;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -75,6 +75,10 @@ pub struct Limits {
     pub tcp_written: usize,
     /// One line that is read from a TCP connection, its end not counted. Default 64 KiB.
     pub tcp_line: usize,
+    /// Recipients of one message that the agent hands in. Default 100.
+    pub inbound_recipients: usize,
+    /// The content of one message that the agent hands in. Default 25 MiB.
+    pub inbound_bytes: usize,
     /// The largest message that the parsed views (headers, text, parts) are made for. Default 64 MiB.
     pub parse_bytes: u64,
     /// The memory that parsing one message is expected to need at most. Default 192 MiB.
@@ -126,6 +130,8 @@ impl Default for Limits {
             tcp_read: 16 * MIB,
             tcp_written: 32 * MIB,
             tcp_line: 64 * 1024,
+            inbound_recipients: 100,
+            inbound_bytes: 25 * MIB,
             parse_bytes: 64 * MIB as u64,
             parse_memory: 192 * MIB as u64,
             parse_nesting: 100,

@@ -25,6 +25,10 @@ pub(crate) enum Capability {
     Secret,
     /// `wasi:sockets`, name look-up included.
     Sockets,
+    /// `state`.
+    State,
+    /// `inbound`.
+    Inbound,
 }
 
 impl fmt::Display for Capability {
@@ -34,6 +38,8 @@ impl fmt::Display for Capability {
             Self::Tcp => "tcp",
             Self::Secret => "secret",
             Self::Sockets => "sockets",
+            Self::State => "state",
+            Self::Inbound => "inbound",
         })
     }
 }

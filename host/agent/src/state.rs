@@ -10,7 +10,9 @@ use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::http::HttpClient;
+use crate::inbound::Inbound;
 use crate::item::Item;
+use crate::kept::{KeptUse, StateDoor};
 use crate::log::AgentLog;
 use crate::memory::MemoryLimiter;
 use crate::outcome::Reported;
@@ -33,6 +35,12 @@ pub(crate) struct Shared {
     pub(crate) http: Option<HttpClient>,
     /// None where no TCP is granted.
     pub(crate) tcp: Option<TcpDoor>,
+    /// None where no state is granted.
+    pub(crate) state: Option<StateDoor>,
+    /// None where it may hand in no mail.
+    pub(crate) inbound: Option<Arc<dyn Inbound>>,
+    /// None where nobody may call back.
+    pub(crate) callback_url: Option<String>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) parse_budget: ParseBudget,
     /// How long one epoch takes.
@@ -51,6 +59,7 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimiter,
     pub(crate) outbound: Outbound,
     pub(crate) tcp: TcpUse,
+    pub(crate) kept: KeptUse,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     pub(crate) wasi_http: WasiHttpCtx,
@@ -72,6 +81,7 @@ impl State {
             memory: MemoryLimiter::new(limits),
             outbound: Outbound::new(shared.clone(), log.clone()),
             tcp: TcpUse::new(limits),
+            kept: KeptUse::default(),
             table,
             wasi: wasi::closed_context(&log, limits),
             wasi_http: wasi::http_context(limits),
@@ -90,6 +100,7 @@ impl State {
         self.log.begin_call();
         self.outbound.begin_call(deadline);
         self.tcp.begin_call();
+        self.kept.discard();
     }
 
     /// Counts an epoch in which the guest ran.

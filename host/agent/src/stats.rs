@@ -42,6 +42,10 @@ pub struct AgentStats {
     pub secrets_refused: u64,
     /// Sockets and name look-ups asked for through WASI, which are never granted.
     pub sockets_refused: u64,
+    /// Uses of kept state without the grant.
+    pub state_refused: u64,
+    /// Messages handed in without the grant.
+    pub inbound_refused: u64,
     /// Log lines dropped.
     pub log_lines_dropped: u64,
 }
@@ -66,6 +70,8 @@ pub(crate) struct Stats {
     tcp_refused: AtomicU64,
     secrets_refused: AtomicU64,
     sockets_refused: AtomicU64,
+    state_refused: AtomicU64,
+    inbound_refused: AtomicU64,
     log_lines_dropped: AtomicU64,
 }
 
@@ -110,6 +116,8 @@ impl Stats {
             Capability::Tcp => &self.tcp_refused,
             Capability::Secret => &self.secrets_refused,
             Capability::Sockets => &self.sockets_refused,
+            Capability::State => &self.state_refused,
+            Capability::Inbound => &self.inbound_refused,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -148,6 +156,8 @@ impl Stats {
             tcp_refused: self.tcp_refused.load(Relaxed),
             secrets_refused: self.secrets_refused.load(Relaxed),
             sockets_refused: self.sockets_refused.load(Relaxed),
+            state_refused: self.state_refused.load(Relaxed),
+            inbound_refused: self.inbound_refused.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
         }
     }

@@ -40,6 +40,9 @@ pub struct DeliveryReport {
     pub outcomes: Vec<RecipientOutcome>,
     /// Receipts for earlier items that came in on the way.
     pub receipts: Vec<Receipt>,
+    /// What the agent wrote to its state, to be committed with the outcomes. Of a call with several items it is in the
+    /// first report.
+    pub state: Option<StateChange>,
     /// Receipts that decide nothing and are only watched for (a drop file that counts as relayed when published).
     pub watched: Vec<String>,
     /// An answer about the whole queue.
@@ -59,6 +62,23 @@ impl DeliveryReport {
     #[must_use]
     pub fn broken(fault: Deferral) -> Self {
         Self { fault: Some(fault), broken: true, ..Self::default() }
+    }
+}
+
+/// A change of an agent's kept state. It happens whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateChange {
+    /// Keys with the values that must be there, or that there must be none; else nothing is changed.
+    pub checks: Vec<(String, Option<Vec<u8>>)>,
+    /// Keys with their new values; `None` takes the key away.
+    pub writes: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl StateChange {
+    /// Whether it changes and checks nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty() && self.writes.is_empty()
     }
 }
 

@@ -1,0 +1,11 @@
+  ;; Hands a message for ann@inside.example in, with the remote id "done", at each delivery. When that is refused, an error.
+  (import "postern:delivery-agent/inbound@0.1.0" "submit" (func $submit (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (data (i32.const 400) "ann@inside.example")
+  (data (i32.const 440) "\90\01\00\00\12\00\00\00")
+  (data (i32.const 460) "Subject: from outside\0d\0a\0d\0ahello\0d\0a")
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (call $drop_item (local.get $item))
+    (call $submit (i32.const 272) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 440) (i32.const 1)
+      (i32.const 460) (i32.const 32) (i32.const 64))
+    (if (i32.load8_u (i32.const 64)) (then (return (call $error))))
+    (call $ok_one (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)))
