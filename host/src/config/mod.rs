@@ -35,7 +35,7 @@ use toml::de::DeTable;
 pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
 pub use callback::{CallbackConfig, CallbackTls};
 pub use checked::Config;
-pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants};
+pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use host::{AdminConfig, HostConfig, LogFormat, TrackingConfig};
 pub use outgoing::{ConnectorKind, Outgoing};
