@@ -173,7 +173,8 @@ impl Metrics {
         self.callbacks.get_or_create(&by(connector, end)).inc();
     }
 
-    /// A receipt came in: `settled`, `watched`, `pending`, `unknown`, `dropped`.
+    /// A receipt came in: `settled`, `watched`, `pending`, `unknown`, `ambiguous`, `repeated`, `late`, `contradicts`,
+    /// `dropped`.
     pub fn receipt(&self, connector: &str, what: &str) {
         self.receipts.get_or_create(&by(connector, what)).inc();
     }

@@ -106,6 +106,7 @@ fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
         fresh_bytes: config.host.content_cache,
         reserve: config.host.store_reserve,
         inline_limit: config.host.inline_body_limit,
+        receipt_memory: config.host.receipt_memory,
         ..SqliteOptions::default()
     };
     Ok(SqliteStore::open(directory, options)?)
@@ -202,7 +203,7 @@ async fn bind_admin(
 fn factory(core: &Core) -> Factory {
     let index = core.store.index().clone();
     let is_queued: IsQueued = Arc::new(move |item| index.item_view(item).is_some());
-    Factory::new(core.receipts.clone(), core.metrics.clone(), is_queued)
+    Factory::new(core.receipts.sender().clone(), core.metrics.clone(), is_queued)
 }
 
 /// The reload, as operators order it.

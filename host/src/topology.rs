@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::SignedDuration;
 use postern_model::NextHop;
 
-use crate::config::{Config, Outgoing, SuccessOn};
+use crate::config::{Config, OnReceiptExpiry, Outgoing, SuccessOn};
 use crate::dsn::DsnSettings;
 use crate::retry::DelayPolicy;
 use crate::route::{DestinationRule, RouteConnector, RouteTable};
@@ -45,6 +45,8 @@ impl Topology {
         for agent in &config.delivery_agent_connectors {
             let mut policy = policy_of(&agent.common);
             policy.receipt_expires_after = agent.receipt_expires_after;
+            policy.receipt_expires_after_max = agent.receipt_expires_after_max;
+            policy.on_receipt_expiry = agent.on_receipt_expiry;
             policy.allow_fail_queue = agent.allow_fail_queue;
             connectors.push(route_of(&agent.common, DestinationRule::DomainOrSpace));
             rules.insert(
@@ -106,6 +108,9 @@ fn default_policy() -> Policy {
         retry: crate::config::RetryPlan::default(),
         delays: DelayPolicy::default(),
         receipt_expires_after: RECEIPT_WAIT,
+        // Only agents say how long; their connectors have a limit of their own.
+        receipt_expires_after_max: SignedDuration::MAX,
+        on_receipt_expiry: OnReceiptExpiry::default(),
         poison_after: 5,
         allow_fail_queue: false,
         relay_dsn: false,

@@ -3,12 +3,16 @@
 use jiff::SignedDuration;
 use postern_model::text::one_line;
 use postern_model::{
-    Deferral, FailureClass, Outcome, Pending, Receipt, ReceiptState, RecipientOutcome, Refusal, Response,
+    AddressType, Deferral, FailureClass, Outcome, Pending, Receipt, ReceiptState, RecipientOutcome, Refusal,
+    Response, TypedAddress,
 };
 
 use crate::Limits;
 use crate::bindings::imported::types as wit;
 use crate::log::AgentLog;
+
+/// The longest address that a receipt may name, in bytes: no recipient has a longer one.
+const MAX_RECEIPT_ADDRESS: usize = AddressType::MAX_LENGTH + 1 + TypedAddress::MAX_LENGTH;
 
 /// The recipients of one item, and what the agent has said about them so far. The first word about each counts.
 pub(crate) struct Reported {
@@ -161,6 +165,10 @@ fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receip
         log.remark(&format!("a receipt with the id {:?} is ignored", one_line(&said.id, 60)));
         return None;
     }
+    let Ok(address) = receipt_address(said.address) else {
+        log.remark(&format!("the receipt {:?} names an address that cannot be one: ignored", said.id));
+        return None;
+    };
     let (state, fits, word) = match said.state {
         wit::ReceiptState::Pending(r) => (ReceiptState::Pending(response(&r)), true, "pending"),
         wit::ReceiptState::Delivered(r) => {
@@ -190,7 +198,17 @@ fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receip
         details: said.details,
         ..RecipientOutcome::new(0, Outcome::Delivered(Response::new(250, (2, 0, 0), "")))
     };
-    Some(Receipt { id: said.id, state, details: details.cleaned().details })
+    Some(Receipt { id: said.id, address, state, details: details.cleaned().details })
+}
+
+/// The address that a receipt names; an empty one is none. One that cannot be a recipient's must not be dropped: the
+/// receipt would then be about everybody who waits for its id.
+fn receipt_address(said: Option<String>) -> Result<Option<String>, ()> {
+    let Some(text) = said.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let fits = text.len() <= MAX_RECEIPT_ADDRESS && !text.chars().any(char::is_control);
+    if fits { Ok(Some(text)) } else { Err(()) }
 }
 
 #[cfg(test)]
@@ -290,5 +308,20 @@ mod tests {
                 Receipt { state: ReceiptState::Failed { .. }, .. }
             ]
         ));
+    }
+
+    #[test]
+    fn a_receipt_keeps_the_address_that_it_names_or_is_not_believed() {
+        let receipt = |address: &str| wit::Receipt {
+            id: "r".to_owned(),
+            address: Some(address.to_owned()),
+            state: wit::ReceiptState::Delivered(said(250, 2)),
+            details: vec![],
+        };
+        let long = "1".repeat(MAX_RECEIPT_ADDRESS + 1);
+        let said = ["FAX:+49 30", " ", "", "+49\r\n30", &long].map(receipt).into();
+        let got = receipts(said, &Limits::default(), &log());
+        let addresses: Vec<_> = got.iter().map(|r| r.address.as_deref()).collect();
+        assert_eq!(addresses, [Some("FAX:+49 30"), None, None]);
     }
 }

@@ -20,6 +20,7 @@ fn every_queued_recipient_is_delivered_and_the_others_are_not_shown() {
             receipt_ids: vec!["r".to_owned()],
             response: Response::new(250, (2, 0, 0), "taken"),
             expires_at: jiff::Timestamp::UNIX_EPOCH,
+            call: None,
         };
         let mut connection = open(&agent).await;
         assert_eq!(connection.label(), "test agent");

@@ -48,6 +48,9 @@ pub struct DsnRecipient {
     /// Pages, segments, cost.
     #[serde(default)]
     pub details: Vec<(String, String)>,
+    /// The far end accepted it and never said what became of it: it may have arrived, and is not tried again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
 }
 
 /// One DSN: one item, one settlement, one kind, all its recipients.
@@ -73,7 +76,7 @@ pub struct DsnRequest {
     pub recipients: Vec<DsnRecipient>,
     /// When it became due.
     pub at: Timestamp,
-    /// For [`DsnKind::Delayed`]: until when it will be tried.
+    /// For [`DsnKind::Delayed`]: until when it will be tried, but for those who are [`DsnRecipient::unconfirmed`].
     #[serde(default)]
     pub retry_until: Option<Timestamp>,
 }

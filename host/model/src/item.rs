@@ -70,6 +70,10 @@ pub enum RecipientState {
         response: Response,
         /// When waiting ends.
         expires_at: Timestamp,
+        /// Names the call in which it was accepted, where the call was about several items: what has the same receipt
+        /// id from the same call is one job at the far end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<String>,
     },
     /// Done.
     Final {

@@ -29,5 +29,5 @@ pub use id::{IdError, ItemId, MessageId};
 pub use item::{Fate, Item, ItemRecipient, ItemState, RecipientState};
 pub use next_hop::NextHop;
 pub use outcome::{Deferral, FailureClass, Outcome, Pending, RecipientOutcome};
-pub use receipt::{Receipt, ReceiptState};
+pub use receipt::{Receipt, ReceiptState, ReceiptWord};
 pub use response::{EnhancedStatus, Response};

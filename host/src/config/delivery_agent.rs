@@ -11,7 +11,7 @@ use super::host::{named_secret, secret};
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
 use super::secrets::{Secret, Secrets};
-use super::values::{boolean, count, host_and_port, line, number, quoted, size, timer};
+use super::values::{boolean, choice, count, host_and_port, line, number, quoted, size, timer};
 
 /// `receipt_poll_interval`: how often an agent is asked for receipts.
 pub const RECEIPT_POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -19,6 +19,9 @@ pub const RECEIPT_POLL_INTERVAL: Duration = Duration::from_secs(60);
 pub const RECEIPT_EXPIRES_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// `batch_size`: items in one call of an agent with the `batch` interface.
 pub const BATCH_SIZE: usize = 10;
+/// `receipt_expires_after_max`: how long it is waited for at most when the agent does say. Fax and SMS providers give up
+/// within three days; a week leaves room for a weekend.
+pub const RECEIPT_EXPIRES_AFTER_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// `limits.memory`: linear memory of one instance, in bytes.
 pub const MEMORY: u64 = 64 << 20;
 /// The largest `limits.memory`, in bytes: what the pool of instances reserves for each.
@@ -53,6 +56,25 @@ pub const MOST_STATE: u64 = 1 << 30;
 /// Grants that are read and checked, but that the runtime of the agents does not know yet.
 const NOT_YET: [&str; 4] = ["directories", "state", "callback", "inbound"];
 
+/// `on_receipt_expiry`: what senders are told when the far end accepted a message and never said what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReceiptExpiry {
+    /// A report with the action `failed`.
+    #[default]
+    FailureDsn,
+    /// A report with the action `delayed`.
+    DelayDsn,
+    /// It counts as handed on: a report with the action `relayed` and a note, where the sender asked for success.
+    Success,
+}
+
+/// The words for [`OnReceiptExpiry`].
+const ON_RECEIPT_EXPIRY: &[(&str, OnReceiptExpiry)] = &[
+    ("failure-dsn", OnReceiptExpiry::FailureDsn),
+    ("delay-dsn", OnReceiptExpiry::DelayDsn),
+    ("success", OnReceiptExpiry::Success),
+];
+
 /// One delivery-agent connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryAgentConfig {
@@ -78,6 +100,10 @@ pub struct DeliveryAgentConfig {
     pub batch_size: usize,
     /// Whether a connection stays open while receipts of its queue are pending, beyond `connection_idle`.
     pub keep_open: bool,
+    /// How long it is waited for at most when the agent does say.
+    pub receipt_expires_after_max: SignedDuration,
+    /// What senders are told when it never comes.
+    pub on_receipt_expiry: OnReceiptExpiry,
     /// Whether its refusal may fail a whole queue; otherwise the queue is suspended and an alarm raised.
     pub allow_fail_queue: bool,
 }
@@ -168,6 +194,9 @@ impl DeliveryAgentConfig {
         let receipt_expires_after = section.or("receipt_expires_after", long_wait, RECEIPT_EXPIRES_AFTER);
         let batch_size = section.or("batch_size", count(1, 1000), BATCH_SIZE);
         let keep_open = section.or("keep_open", boolean, false);
+        let receipt_expires_after_max = receipt_expires_after_max(section, receipt_expires_after);
+        let on_receipt_expiry =
+            section.or("on_receipt_expiry", choice(ON_RECEIPT_EXPIRY), OnReceiptExpiry::default());
         let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
         section.finish();
         let agent = agent?;
@@ -190,9 +219,26 @@ impl DeliveryAgentConfig {
             receipt_expires_after,
             batch_size,
             keep_open,
+            receipt_expires_after_max,
+            on_receipt_expiry,
             allow_fail_queue,
         })
     }
+}
+
+/// The longest wait that an agent may ask for; never below the ordinary one, which needs no asking.
+fn receipt_expires_after_max(section: &Section<'_>, ordinary: SignedDuration) -> SignedDuration {
+    let default = RECEIPT_EXPIRES_AFTER_MAX.max(ordinary);
+    let most = section.or("receipt_expires_after_max", long_wait, default);
+    if most < ordinary {
+        section.entry("receipt_expires_after_max").inspect(|entry| {
+            entry.fault(Wrong::hinted(
+                "it is shorter than receipt_expires_after, the wait for agents that do not say how long",
+                "make one of them fit the other",
+            ));
+        });
+    }
+    most
 }
 
 impl Grants {

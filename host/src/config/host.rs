@@ -30,6 +30,8 @@ pub const CONTENT_CACHE: u64 = 64 << 20;
 pub const STORE_RESERVE: u64 = 64 << 20;
 /// `host.inline_body_limit`: contents up to this size lie in the database, in bytes.
 pub const INLINE_BODY_LIMIT: u64 = 256 << 10;
+/// `host.receipt_memory`: receipts that are remembered when nobody waits for them any longer.
+pub const RECEIPT_MEMORY: u32 = 100_000;
 /// `tracking.retention` (Exchange: `MessageTrackingLogMaxAge` 30 days).
 pub const TRACKING_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -67,6 +69,8 @@ pub struct HostConfig {
     pub store_reserve: u64,
     /// Contents up to this size lie in the database, larger ones in files, in bytes.
     pub inline_body_limit: u64,
+    /// How many receipts are remembered when nobody waits for them any longer.
+    pub receipt_memory: u32,
     /// Domains whose IMCEA addresses are decoded, in lower case.
     pub encapsulation_domains: Vec<String>,
 }
@@ -90,6 +94,7 @@ impl HostConfig {
         let content_cache = section.or("content_cache", size(0, 64 << 30), CONTENT_CACHE);
         let store_reserve = section.or("store_reserve", size(0, 1 << 40), STORE_RESERVE);
         let inline_body_limit = section.or("inline_body_limit", size(0, 16 << 20), INLINE_BODY_LIMIT);
+        let receipt_memory = section.or("receipt_memory", number(0, 10_000_000), RECEIPT_MEMORY);
         let domains = section.list("encapsulation_domains", host_name);
         let encapsulation_domains = domains.unwrap_or_else(|| vec![known_name.to_owned()]);
         section.finish();
@@ -105,6 +110,7 @@ impl HostConfig {
             content_cache,
             store_reserve,
             inline_body_limit,
+            receipt_memory,
             encapsulation_domains,
         })
     }

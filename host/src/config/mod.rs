@@ -35,7 +35,9 @@ use toml::de::DeTable;
 pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
 pub use callback::{CallbackConfig, CallbackTls};
 pub use checked::Config;
-pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, TcpGrant};
+pub use delivery_agent::{
+    AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry, TcpGrant,
+};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use host::{AdminConfig, HostConfig, LogFormat, TrackingConfig};
 pub use outgoing::{ConnectorKind, Outgoing};

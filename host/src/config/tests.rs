@@ -125,7 +125,7 @@ error: postern.toml:1:2: host: the key `name` is missing
 error: postern.toml:2:1: host.nam: this key is not known
   2 | nam
     | ^^^
-  hint: did you mean `name`? Known keys are content_cache, data_directory, encapsulation_domains, inline_body_limit, log_format, max_agent_instances, name, postmaster, settle_window, shutdown_grace, store_reserve, worker_threads
+  hint: did you mean `name`? Known keys are content_cache, data_directory, encapsulation_domains, inline_body_limit, log_format, max_agent_instances, name, postmaster, receipt_memory, settle_window, shutdown_grace, store_reserve, worker_threads
 error: postern.toml:5:11: receive_connectors.default.listen: \"localhost:25\" is not an address and a port
   5 | listen = [\"localhost:25\"]
     |           ^^^^^^^^^^^^^^
@@ -241,6 +241,11 @@ retry = { busy = \"3m\" }
     assert_eq!(fax.common.retry.delay(&FailureClass::new("busy"), 1).as_mins(), 3);
     assert_eq!(fax.common.retry.delay(&FailureClass::new("timeout"), 1).as_mins(), 1);
     assert_eq!(fax.common.expire_after.unwrap().as_hours(), 48);
+    assert_eq!(
+        (fax.receipt_expires_after.as_hours(), fax.receipt_expires_after_max.as_hours()),
+        (24, 7 * 24)
+    );
+    assert_eq!((fax.on_receipt_expiry, config.host.receipt_memory), (OnReceiptExpiry::FailureDsn, 100_000));
     assert_eq!(fax.settings, serde_json::json!({}));
     assert_eq!(
         (fax.limits.memory, fax.limits.cpu.as_secs(), fax.limits.deadline.as_secs()),

@@ -362,6 +362,7 @@ impl Shared {
 fn taken(name: String, at: Timestamp, seen_by: &str) -> Receipt {
     Receipt {
         id: name,
+        address: None,
         state: ReceiptState::Relayed(Response::new(250, (2, 0, 0), &format!("taken by the gateway at {at}"))),
         details: vec![(TAKEN_BY.to_owned(), seen_by.to_owned())],
     }

@@ -174,6 +174,9 @@ impl Line {
         // The first report of trouble speaks for the queue; without trouble each says that it works.
         let trouble = reports.iter().position(|r| r.refusal.is_some() || r.broken);
         let failures_now = self.settler.store().index().failures(&self.hop);
+        // Items that share a call may share a job at the far end, under one receipt id.
+        let first = &requests[0];
+        let call = (requests.len() > 1).then(|| format!("{}/{}", first.item.id, first.attempt));
         let mut healthy = true;
         for (nth, ((lease, request), report)) in leases.into_iter().zip(&requests).zip(reports).enumerate() {
             let open = self.open.as_ref();
@@ -182,6 +185,7 @@ impl Line {
                 failures: open.map_or(0, |open| open.failures),
                 failures_now,
                 speaks_for_queue: trouble.is_none_or(|first| first == nth),
+                call: call.as_deref(),
             };
             let span = delivery_span(std::slice::from_ref(request), &self.hop);
             let settled = self.settler.settle_attempt(lease, request, report, over, &mut self.in_flight);

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt, Refusal, Return,
 };
-use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError, StoredReceipt};
+use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::metrics::Metrics;
@@ -58,6 +58,8 @@ pub(super) struct Over<'a> {
     pub failures_now: u32,
     /// Whether the report says something about the queue. What happened to a whole batch happened to the queue once.
     pub speaks_for_queue: bool,
+    /// Names the call, where it was about several items.
+    pub call: Option<&'a str>,
 }
 
 impl Settler {
@@ -157,7 +159,7 @@ impl Settler {
         let policy = topology.policy_for(lease.next_hop());
         let quoted = Quoted::for_report(&topology, request, &report).await;
         let failures = over.failures_now;
-        let context = quoted.context(&request.message, &policy);
+        let context = Context { call: over.call, ..quoted.context(&request.message, &policy) };
         let mut settlement =
             settle::settle(context, &request.item, &report, over.label, failures, &mut fastrand::Rng::new());
         if !over.speaks_for_queue {
@@ -283,11 +285,6 @@ impl Settler {
     /// The context for a settlement of an item that was loaded.
     pub async fn quoted(&self, loaded: &Loaded) -> Quoted {
         Quoted::of(&self.topology(), &loaded.message, &loaded.content).await
-    }
-
-    /// Forgets a receipt that only was watched, with the events that say why.
-    pub fn finish_receipt(&self, receipt: StoredReceipt, event: postern_model::TrackingEvent) -> Commit<()> {
-        self.store.finish_receipts(vec![receipt], vec![event])
     }
 }
 
@@ -424,6 +421,7 @@ impl Quoted {
             headers: &self.headers,
             content: self.content.as_deref(),
             now: Timestamp::now(),
+            call: None,
         }
     }
 }

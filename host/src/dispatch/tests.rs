@@ -154,7 +154,10 @@ impl Connection for Call {
     ) -> BoxFuture<'a, Vec<DeliveryReport>> {
         Box::pin(async move {
             self.far_end.tell(&format!("batch {}", requests.len()), &self.hop);
-            requests.iter().map(delivered).collect()
+            let act = self.far_end.acts.lock().unwrap().pop_front();
+            let accepts = matches!(act, Some(Act::Accept));
+            let report = |r| if accepts { all(r, &accepted()) } else { delivered(r) };
+            requests.iter().map(report).collect()
         })
     }
 
@@ -412,6 +415,24 @@ async fn due_items_share_a_call_up_to_the_batch_size_and_to_what_a_connection_ma
     world.expect(&["open a", "batch 3 a", "batch 2 a", "close a", "open a", "batch 2 a"]).await;
     world.stop().await;
     assert_eq!(world.store.index().len(), 0);
+}
+
+#[tokio::test]
+async fn receipts_say_which_items_shared_the_call_that_brought_them() {
+    let mut world = World::new(1, [Act::Accept, Act::Accept, Act::Accept]);
+    world.far_end.batch = 2;
+    for _ in 0..5 {
+        world.put("a").await;
+    }
+    world.start(LIMITS);
+    world.expect(&["open a", "batch 2 a", "batch 2 a", "accept a"]).await;
+    world.stop().await;
+    let found = world.store.find_receipts("fax".to_owned(), "r".to_owned()).await.unwrap();
+    let mut calls: Vec<_> = found.waiting.into_iter().map(|receipt| receipt.call).collect();
+    calls.sort();
+    let [alone, first, same, second, other] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!((alone, first, second), (&None, same, other));
+    assert_ne!(first, second);
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 
 use postern_model::EnhancedStatus;
 
+/// Two sentences about a recipient whose receipts never came.
+pub(super) const UNCONFIRMED: &str = "The system at the other side accepted the message and never said what became of it. It may have arrived.";
+
 /// A sentence about a failure or delay of this status (RFC 3463 and its registry). The class does not matter: a
 /// full mailbox is full whether it is tried again or not.
 pub(super) fn of(status: EnhancedStatus) -> &'static str {

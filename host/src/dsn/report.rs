@@ -44,12 +44,17 @@ pub(super) fn of(request: &DsnRequest, settings: &DsnSettings) -> Report {
         facts.push(("Message-ID", shown(id)));
     }
     let bad_news = matches!(request.kind, DsnKind::Failed | DsnKind::Delayed);
-    if let (DsnKind::Delayed, Some(until)) = (request.kind, request.retry_until) {
+    let unconfirmed = request.recipients.iter().all(|r| r.unconfirmed);
+    if let (DsnKind::Delayed, Some(until), false) = (request.kind, request.retry_until, unconfirmed) {
         facts.push(("Will be tried until", date(until)));
     }
     Report {
-        subject: format!("{}: {}", headline(request.kind), subject.as_deref().unwrap_or("your message")),
-        opening: opening(request.kind, request.recipients.len()),
+        subject: format!(
+            "{}: {}",
+            if unconfirmed { "Not confirmed" } else { headline(request.kind) },
+            subject.as_deref().unwrap_or("your message")
+        ),
+        opening: opening(request.kind, request.recipients.len(), unconfirmed),
         facts,
         recipients: request.recipients.iter().map(|r| told(r, bad_news)).collect(),
         closing: format!(
@@ -70,9 +75,15 @@ fn headline(kind: DsnKind) -> &'static str {
     }
 }
 
-fn opening(kind: DsnKind, recipients: usize) -> String {
+fn opening(kind: DsnKind, recipients: usize, unconfirmed: bool) -> String {
     let whom =
         if recipients == 1 { "this recipient".to_owned() } else { format!("these {recipients} recipients") };
+    if unconfirmed {
+        return format!(
+            "Your message to {whom} was accepted by the system at the other side, which never said what became \
+             of it. It will not be sent again."
+        );
+    }
     match kind {
         DsnKind::Failed => {
             format!("Your message could not be delivered to {whom}. It will not be tried again.")
@@ -109,7 +120,10 @@ fn told(told: &DsnRecipient, bad_news: bool) -> Told {
         let name = if name == REMOTE_MTA_DETAIL { "Host" } else { name };
         facts.push((capitalized(&shown(name)), shown(value)));
     }
-    let explanation = bad_news.then(|| explanation::of(told.response.status));
+    let explanation = match told.unconfirmed {
+        true => Some(explanation::UNCONFIRMED),
+        false => bad_news.then(|| explanation::of(told.response.status)),
+    };
     Told { address, explanation, facts }
 }
 

@@ -48,6 +48,7 @@ fn push_recipient(out: &mut String, told: &DsnRecipient, request: &DsnRequest) {
     push_field(out, "Diagnostic-Code", &format!("smtp; {}", ascii(&told.response.to_string(), "")));
     push_field(out, "Last-Attempt-Date", &date(request.at));
     if request.kind == DsnKind::Delayed
+        && !told.unconfirmed
         && let Some(until) = request.retry_until
     {
         push_field(out, "Will-Retry-Until", &date(until));

@@ -22,7 +22,7 @@ fn settings() -> DsnSettings {
 
 fn recipient(index: u32, address: &str, response: Response) -> DsnRecipient {
     let recipient = Recipient::new(index, address.parse().unwrap());
-    DsnRecipient { recipient, response, remote_id: None, details: Vec::new() }
+    DsnRecipient { recipient, response, remote_id: None, details: Vec::new(), unconfirmed: false }
 }
 
 fn request(kind: DsnKind, recipients: Vec<DsnRecipient>) -> DsnRequest {
@@ -209,6 +209,49 @@ fn a_delay_says_until_when_it_is_tried_and_nothing_else_does() {
         let said = (kind == DsnKind::Delayed).then(|| "Tue, 03 Mar 2026 11:58:00 +0000".to_owned());
         assert_eq!(until, said);
         assert_eq!(message.body_text(0).unwrap().contains("Tue, 03 Mar 2026"), said.is_some());
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_told_as_that_whatever_the_kind() {
+    for (kind, code, class) in
+        [(DsnKind::Failed, 550, 5), (DsnKind::Delayed, 451, 4), (DsnKind::Relayed, 250, 2)]
+    {
+        let response = Response::new(code, (class, 4, 7), "accepted by the far end, which never said more");
+        let about = DsnRecipient { unconfirmed: true, ..recipient(0, "FAX:+4930123", response) };
+        let mut request = request(kind, vec![about]);
+        request.retry_until = Some("2026-03-03T12:00:00Z".parse().unwrap());
+        let built = build(&request, None, &settings());
+        assert_well_formed(&built);
+        assert_eq!(built.subject, "Not confirmed: Invoice 7");
+        let message = parsed(&built.content);
+        let text = message.body_text(0).unwrap();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains(
+                "was accepted by the system at the other side, which never said what became of it."
+            )
+        );
+        assert!(
+            text.contains("It may have arrived.") && text.contains("It will not be sent again."),
+            "{text}"
+        );
+        for wrong in ["could not be delivered", "still being tried", "tried until", "time allowed"] {
+            assert!(!text.contains(wrong), "{wrong:?} in {text}");
+        }
+        let blocks = status_blocks(&message);
+        assert_eq!(value(&blocks[1], "Action"), Some(kind.action()));
+        assert_eq!(value(&blocks[1], "Will-Retry-Until"), None);
+        // Beside one who is still tried, each is told what is true of it.
+        request.recipients.push(recipient(1, "FAX:+4940", Response::new(450, (4, 2, 1), "busy")));
+        let built = build(&request, None, &settings());
+        let blocks = status_blocks(&parsed(&built.content));
+        let until = (kind == DsnKind::Delayed).then_some("Tue, 03 Mar 2026 12:00:00 +0000");
+        assert_eq!(
+            [value(&blocks[1], "Will-Retry-Until"), value(&blocks[2], "Will-Retry-Until")],
+            [None, until]
+        );
+        assert!(!built.subject.contains("Not confirmed"));
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use postern_model::{EventKind, Fate, Item, ItemState, MessageId, RecipientState, TrackingEvent};
-use postern_store::{Counters, StoredReceipt};
+use postern_model::{EventKind, Fate, Item, ItemId, ItemState, MessageId, RecipientState, TrackingEvent};
+use postern_store::{Counters, ReceiptKey, StoredReceipt};
 use serde::{Deserialize, Serialize};
 
 use super::{OperateError, Operations};
@@ -284,8 +284,8 @@ struct Live {
     queued: u64,
     pending: u64,
     poison: u64,
-    /// (connector, receipt) that some recipient waits for, with the item.
-    awaited: BTreeMap<(String, String), String>,
+    /// (connector, receipt) that some recipient of an item waits for.
+    awaited: BTreeSet<(String, ReceiptKey)>,
     faults: Vec<String>,
 }
 
@@ -299,8 +299,8 @@ impl Live {
                 RecipientState::Pending { receipt_ids, .. } => {
                     self.pending += 1;
                     for id in receipt_ids {
-                        let key = (item.next_hop.connector.to_string(), id.clone());
-                        self.awaited.insert(key, item.id.to_string());
+                        let key = ReceiptKey { id: id.clone(), item: item.id };
+                        self.awaited.insert((item.next_hop.connector.to_string(), key));
                     }
                 }
             }
@@ -335,47 +335,84 @@ async fn live(operations: &Operations) -> Result<Live, OperateError> {
     }
 }
 
-/// Receipts against the recipients that wait for them, and against the files in the drop folders.
-async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, OperateError> {
-    let mut faults = Vec::new();
-    let mut known: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut missing = Vec::new();
-    let topology = operations.settler.topology();
-    let folders = DropFolder::all(&topology.config);
-    for outgoing in topology.config.outgoing() {
+/// The receipts on record.
+#[derive(Default)]
+struct Records<'f> {
+    /// (connector, receipt), and whether somebody waits for it or it is only watched.
+    known: BTreeMap<(String, ReceiptKey), bool>,
+    /// Those whose drop file is gone.
+    missing: Vec<(&'f DropFolder, StoredReceipt)>,
+}
+
+async fn records<'f>(
+    operations: &Operations,
+    config: &Config,
+    folders: &'f [DropFolder],
+) -> Result<Records<'f>, OperateError> {
+    let mut records = Records::default();
+    for outgoing in config.outgoing() {
         let connector = outgoing.name.to_string();
         let folder = folders.iter().find(|f| f.connector == connector);
         let mut after = None;
         loop {
             let batch = operations.store().receipts(connector.clone(), after, BATCH).await?;
             let Some(last) = batch.last() else { break };
-            after = Some(last.id.clone());
+            after = Some(last.key());
             let whole = batch.len() < BATCH;
             for receipt in batch {
+                records.known.insert((connector.clone(), receipt.key()), receipt.decides);
                 if let Some(folder) = folder
                     && !is_there(folder, &receipt.id)
                 {
-                    missing.push((folder, receipt.clone()));
+                    records.missing.push((folder, receipt));
                 }
-                known.insert((connector.clone(), receipt.id));
             }
             if whole {
                 break;
             }
         }
     }
-    faults.extend(unrecorded_pickups(operations, missing).await?);
-    for ((connector, id), item) in &live.awaited {
+    Ok(records)
+}
+
+/// Receipts against the recipients that wait for them, and against the files in the drop folders. What seems wrong is
+/// looked at once more: it may have been settled meanwhile.
+async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, OperateError> {
+    let topology = operations.settler.topology();
+    let folders = DropFolder::all(&topology.config);
+    let Records { known, missing } = records(operations, &topology.config, &folders).await?;
+    let mut faults = unrecorded_pickups(operations, missing).await?;
+    for awaited in &live.awaited {
+        let (connector, ReceiptKey { id, item }) = awaited;
         if topology.rules(connector).is_some()
-            && !known.contains(&(connector.clone(), id.clone()))
-            && still_waits(operations, item, id).await?
+            && !known.contains_key(awaited)
+            && still_waits(operations, *item, id).await?
         {
             faults.push(format!(
                 "item {item} waits for receipt {id} of connector {connector}, which is not on record"
             ));
         }
     }
+    for (record, _) in known.iter().filter(|(record, decides)| **decides && !live.awaited.contains(record)) {
+        let (connector, key) = record;
+        let ReceiptKey { id, item } = key;
+        if !still_waits(operations, *item, id).await? && is_on_record(operations, connector, key).await? {
+            faults.push(format!(
+                "receipt {id} of connector {connector} is on record for item {item}, which does not wait for it"
+            ));
+        }
+    }
     Ok(faults)
+}
+
+/// Whether the receipt, looked at again, is on record.
+async fn is_on_record(
+    operations: &Operations,
+    connector: &str,
+    key: &ReceiptKey,
+) -> Result<bool, OperateError> {
+    let found = operations.store().find_receipts(connector.to_owned(), key.id.clone()).await?;
+    Ok(found.waiting.iter().any(|receipt| receipt.item == key.item))
 }
 
 /// A gateway may have claimed the file by a longer name.
@@ -398,7 +435,7 @@ async fn unrecorded_pickups(
     for round in 0..rounds {
         let mut open = Vec::new();
         for (folder, receipt) in missing {
-            if operations.store().receipt(receipt.connector.clone(), receipt.id.clone()).await?.is_some() {
+            if is_on_record(operations, &receipt.connector, &receipt.key()).await? {
                 open.push((folder, receipt));
             }
         }
@@ -425,8 +462,7 @@ async fn unrecorded_pickups(
 }
 
 /// Whether the item, looked at again, still waits for this receipt.
-async fn still_waits(operations: &Operations, item: &str, id: &str) -> Result<bool, OperateError> {
-    let Ok(item) = item.parse() else { return Ok(true) };
+async fn still_waits(operations: &Operations, item: ItemId, id: &str) -> Result<bool, OperateError> {
     let Some(loaded) = operations.store().load(item).await? else { return Ok(false) };
     Ok(loaded.item.recipients.iter().any(
         |r| matches!(&r.state, RecipientState::Pending { receipt_ids, .. } if receipt_ids.iter().any(|i| i == id)),

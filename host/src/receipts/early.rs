@@ -1,14 +1,18 @@
 //! Early: receipts that cannot be settled yet. They came before the hand-over that they belong to, their item is in
-//! the hands of a delivery, or the store did not take them.
+//! the hands of a delivery, or the store did not take them. They are looked at again from here; the store keeps them
+//! over a restart.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
-use postern_model::Receipt;
+use jiff::Timestamp;
+use postern_model::{Receipt, ReceiptWord};
+use postern_store::EarlyReceipt;
 use tokio::time::Instant;
 
-/// The most that are kept for each connector, in memory.
-const MAX_EARLY: usize = 10_000;
+/// The most that are kept for each connector.
+pub(super) const MAX_EARLY: usize = 10_000;
 /// How long one is kept that nobody waits for.
 const EARLY_LIFE: Duration = Duration::from_secs(10 * 60);
 /// The pause before the second look at one; it doubles with each further look.
@@ -23,16 +27,46 @@ pub(super) struct Arrival {
     pub(super) connector: String,
     /// What came.
     pub(super) receipt: Receipt,
+    /// When it came first.
+    at: Timestamp,
     /// Since when nobody has been known to wait for it.
     since: Instant,
     /// The pause before the last look; zero at the first look.
     pause: Duration,
+    /// The store keeps it.
+    saved: bool,
 }
 
 impl Arrival {
     /// One that came now.
     pub(super) fn new(connector: String, receipt: Receipt) -> Self {
-        Self { connector, receipt, since: Instant::now(), pause: Duration::ZERO }
+        let (at, since) = (Timestamp::now(), Instant::now());
+        Self { connector, receipt, at, since, pause: Duration::ZERO, saved: false }
+    }
+
+    /// One that an earlier run kept.
+    pub(super) fn recalled(early: EarlyReceipt) -> Self {
+        let EarlyReceipt { connector, receipt, at } = early;
+        // A clock that was set back must cost no receipt.
+        let age = Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
+        let age = age.min(EARLY_LIFE + FIRST_PAUSE);
+        let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        Self { connector, receipt, at, since, pause: FIRST_PAUSE, saved: true }
+    }
+
+    /// What the store keeps of it.
+    pub(super) fn stored(&self) -> EarlyReceipt {
+        EarlyReceipt { connector: self.connector.clone(), receipt: self.receipt.clone(), at: self.at }
+    }
+
+    /// Whether the store keeps it.
+    pub(super) fn is_saved(&self) -> bool {
+        self.saved
+    }
+
+    /// The store is told to keep it.
+    pub(super) fn is_being_saved(&mut self) {
+        self.saved = true;
     }
 
     /// Whether it is looked at for the first time.
@@ -55,30 +89,39 @@ pub(super) enum Kept {
     TooOld,
     /// There are too many of this connector.
     Full,
+    /// Another one with this id and address was kept before, and said this: the first word counts.
+    Known(ReceiptWord),
 }
 
-/// The receipts that are looked at again, by connector and id.
+/// What tells two early receipts of a connector apart: the id, and the address where one is named.
+type Key = (String, Option<String>);
+
+/// The receipts that are looked at again, by connector.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    waiting: HashMap<String, HashMap<String, (Arrival, Instant)>>,
+    waiting: HashMap<String, HashMap<Key, (Arrival, Instant)>>,
     next: Option<Instant>,
 }
 
 impl Early {
-    /// Keeps one for another look. Of two with one id the later one stays.
+    /// Keeps one for another look.
     pub(super) fn keep(&mut self, mut arrival: Arrival, now: Instant) -> Kept {
         if now.duration_since(arrival.since) >= EARLY_LIFE {
             return Kept::TooOld;
         }
         let of_connector = self.waiting.entry(arrival.connector.clone()).or_default();
-        if of_connector.len() >= MAX_EARLY && !of_connector.contains_key(&arrival.receipt.id) {
-            return Kept::Full;
+        let is_full = of_connector.len() >= MAX_EARLY;
+        match of_connector.entry((arrival.receipt.id.clone(), arrival.receipt.address.clone())) {
+            Entry::Occupied(first) => Kept::Known(first.get().0.receipt.state.word()),
+            Entry::Vacant(_) if is_full => Kept::Full,
+            Entry::Vacant(place) => {
+                arrival.pause = (arrival.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                let due = now + arrival.pause;
+                self.next = Some(self.next.map_or(due, |next| next.min(due)));
+                place.insert((arrival, due));
+                Kept::Yes
+            }
         }
-        arrival.pause = (arrival.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        let due = now + arrival.pause;
-        self.next = Some(self.next.map_or(due, |next| next.min(due)));
-        of_connector.insert(arrival.receipt.id.clone(), (arrival, due));
-        Kept::Yes
     }
 
     /// When one is due next.
@@ -116,7 +159,7 @@ mod tests {
 
     fn arrival(connector: &str, id: &str) -> Arrival {
         let state = ReceiptState::Delivered(Response::new(250, (2, 0, 0), "arrived"));
-        Arrival::new(connector.to_owned(), Receipt { id: id.to_owned(), state, details: Vec::new() })
+        Arrival::new(connector.to_owned(), Receipt::new(id, state))
     }
 
     #[test]
@@ -149,10 +192,42 @@ mod tests {
             assert_eq!(early.keep(arrival("flood", &n.to_string()), now), Kept::Yes);
         }
         assert_eq!(early.keep(arrival("flood", "more"), now), Kept::Full);
-        assert_eq!(early.keep(arrival("flood", "7"), now), Kept::Yes, "it is there already");
+        let known = Kept::Known(ReceiptWord::Delivered);
+        assert_eq!(early.keep(arrival("flood", "7"), now), known, "it is there already");
         assert_eq!(early.keep(arrival("fax", "1"), now), Kept::Yes);
         assert_eq!(early.take_due(now + FIRST_PAUSE).len(), MAX_EARLY + 1);
         assert_eq!(early.keep(arrival("flood", "more"), now), Kept::Yes);
         assert_eq!(early.take_all().len(), 1);
+    }
+
+    #[test]
+    fn of_two_words_about_one_thing_the_first_counts() {
+        let mut early = Early::default();
+        let now = Instant::now();
+        let mut failed = arrival("fax", "17");
+        failed.receipt.state = ReceiptState::Failed {
+            response: Response::new(550, (5, 0, 0), "no"),
+            class: postern_model::FailureClass::default(),
+        };
+        assert_eq!(early.keep(failed, now), Kept::Yes);
+        assert_eq!(early.keep(arrival("fax", "17"), now), Kept::Known(ReceiptWord::Failed));
+        let mut named = arrival("fax", "17");
+        named.receipt.address = Some("+4930".to_owned());
+        assert_eq!(early.keep(named, now), Kept::Yes, "another address is another thing");
+        assert_eq!(early.take_all().len(), 2);
+    }
+
+    #[test]
+    fn one_that_an_earlier_run_kept_goes_on_in_its_life() {
+        let old = |minutes| {
+            let at = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+            let EarlyReceipt { connector, receipt, .. } = arrival("fax", "17").stored();
+            Arrival::recalled(EarlyReceipt { connector, receipt, at })
+        };
+        let now = Instant::now();
+        assert!(!old(1).is_new() && old(1).is_saved());
+        assert_eq!(Early::default().keep(old(1), now), Kept::Yes);
+        assert_eq!(Early::default().keep(old(60), now), Kept::TooOld);
+        assert_eq!(Early::default().keep(old(-60), now), Kept::Yes, "the clock was set back");
     }
 }

@@ -1,11 +1,9 @@
 //! Poller: asks a connector about its pending receipts at intervals.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_model::Receipt;
-use postern_store::{Store, StoreError};
+use postern_store::{ReceiptKey, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::connector::Connector;
@@ -29,7 +27,7 @@ pub struct Poller {
 /// What came of the calls of a round.
 #[derive(Debug, Default)]
 struct Round {
-    /// Where the next one goes on; `None`: from the oldest receipt.
+    /// Where the next one goes on: behind this id. `None`: from the first.
     next: Option<String>,
     /// Calls that failed.
     failures: usize,
@@ -76,64 +74,59 @@ impl Poller {
     /// Asks call by call, going on after one that failed. `whole`: nothing lies behind these ids.
     async fn ask(&self, ids: &[String], whole: bool, stop: &CancellationToken) -> Round {
         let (mut round, mut in_a_row) = (Round::default(), 0);
-        // Going on behind an id works only while it is pending: the last one without a word is.
-        let mut last_pending = None;
         for batch in ids.chunks(POLL_BATCH) {
             if stop.is_cancelled() {
                 return round;
             }
             match self.connector.poll_receipts(batch).await {
+                // It may know more than it was asked about: what an agent says is about its own connector in any case.
                 Ok(words) => {
                     in_a_row = 0;
-                    // An agent speaks for the receipts that it was asked about, and for no others.
-                    let words: Vec<Receipt> = words.into_iter().filter(|r| batch.contains(&r.id)).collect();
-                    let told: HashSet<&str> = words.iter().map(|r| r.id.as_str()).collect();
-                    let silent = batch.iter().rfind(|id| !told.contains(id.as_str()));
-                    last_pending = silent.or(last_pending);
-                    let closed = !words.is_empty()
-                        && self.receipts.send((self.connector.name().to_owned(), words)).is_err();
-                    if closed {
+                    let name = self.connector.name().to_owned();
+                    if !words.is_empty() && self.receipts.send((name, words)).is_err() {
                         return round;
                     }
                 }
                 Err(deferral) => {
                     (round.failures, in_a_row) = (round.failures + 1, in_a_row + 1);
                     round.error = deferral.response.to_string();
-                    last_pending = batch.last();
                     if in_a_row >= MAX_FAILURES {
-                        round.next = last_pending.cloned();
+                        round.next = batch.last().cloned();
                         return round;
                     }
                 }
             }
         }
         if !whole {
-            round.next = last_pending.cloned();
+            round.next = ids.last().cloned();
         }
         round
     }
 }
 
-/// The ids of the receipts of a round, and whether nothing lies behind them.
+/// The ids of the receipts of a round, each once however many items wait for it, and whether nothing lies behind them.
 async fn pending(
     store: &dyn Store,
     connector: &str,
     after: Option<String>,
 ) -> Result<(Vec<String>, bool), StoreError> {
-    let known = store.receipts(connector.to_owned(), after, MAX_ROUND).await?;
+    let known = store.receipts(connector.to_owned(), after.map(ReceiptKey::behind), MAX_ROUND).await?;
     let whole = known.len() < MAX_ROUND;
-    Ok((known.into_iter().map(|r| r.id).collect(), whole))
+    let mut ids: Vec<String> = known.into_iter().filter(|r| r.decides).map(|r| r.id).collect();
+    // Receipts come in the order of their ids.
+    ids.dedup();
+    Ok((ids, whole))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use postern_model::{Deferral, NextHop, Refusal};
-    use tokio::sync::mpsc;
+    use postern_model::{Deferral, NextHop, Receipt, Refusal};
 
     use super::*;
     use crate::connector::{BoxFuture, Connection, ConnectorState};
+    use crate::receipts::ReceiptQueue;
     use crate::receipts::tests::{Site, delivered};
 
     /// Keeps what it was asked, fails in the calls of these numbers, and says of each other id that it arrived.
@@ -158,7 +151,7 @@ mod tests {
                 if (self.fails)(asked.len()) {
                     return Err(Deferral::new(451, (4, 4, 1), "down", "service-unavailable"));
                 }
-                Ok(vec![delivered(&ids[0]), delivered("of nobody")])
+                Ok(vec![delivered(&ids[0]), delivered("not asked about")])
             })
         }
 
@@ -173,7 +166,7 @@ mod tests {
 
     fn poller(site: &Site, fails: fn(usize) -> bool) -> (Arc<FarEnd>, Poller) {
         let far_end = Arc::new(FarEnd { asked: Mutex::default(), fails });
-        let (settler, receipts) = (site.settler.clone(), site.sender.clone());
+        let (settler, receipts) = (site.settler.clone(), site.door.sender().clone());
         (far_end.clone(), Poller::new(far_end, settler, receipts, Duration::from_secs(60)))
     }
 
@@ -181,44 +174,45 @@ mod tests {
         (0..count).map(|n| format!("R-{n}")).collect()
     }
 
-    fn words(receiver: &mut mpsc::UnboundedReceiver<(String, Vec<Receipt>)>) -> Vec<String> {
-        std::iter::from_fn(|| receiver.try_recv().ok()).flat_map(|(_, r)| r).map(|r| r.id).collect()
+    fn words(queue: &mut ReceiptQueue) -> Vec<String> {
+        std::iter::from_fn(|| queue.heard.try_recv().ok()).flat_map(|(_, r)| r).map(|r| r.id).collect()
     }
 
     #[tokio::test]
     async fn each_receipt_is_asked_about_once_and_a_call_that_fails_holds_up_no_other() {
-        let (site, mut receiver) = Site::new();
+        let (site, mut queue) = Site::new();
         let (far_end, poller) = poller(&site, |call| call == 2);
         let round = poller.ask(&ids(200), true, &CancellationToken::new()).await;
         assert_eq!((round.failures, round.next), (1, None));
         let asked = far_end.asked.lock().unwrap();
         assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 64, 8]);
         assert_eq!(asked.concat(), ids(200));
-        assert_eq!(words(&mut receiver), ["R-0", "R-128", "R-192"]);
+        // What it says beside is not lost: a far end may tell each word only once.
+        let other = "not asked about";
+        assert_eq!(words(&mut queue), ["R-0", other, "R-128", other, "R-192", other]);
     }
 
     #[tokio::test]
     async fn a_round_that_is_cut_short_goes_on_behind_it() {
-        let (site, _receiver) = Site::new();
+        let (site, _queue) = Site::new();
         let (far_end, poller) = poller(&site, |_| true);
         let round = poller.ask(&ids(2_000), true, &CancellationToken::new()).await;
         assert_eq!(far_end.asked.lock().unwrap().len(), MAX_FAILURES);
         assert_eq!(round.next.as_deref(), Some("R-511"));
-        // Not behind R-64, of which a word came: it may be gone before the next round.
         let (_, poller) = self::poller(&site, |_| false);
         let round = poller.ask(&ids(65), false, &CancellationToken::new()).await;
-        assert_eq!(round.next.as_deref(), Some("R-63"));
+        assert_eq!(round.next.as_deref(), Some("R-64"));
     }
 
     #[tokio::test]
-    async fn pending_ids_come_oldest_first() {
-        let (site, _receiver) = Site::new();
-        for id in ["b", "a", "c"] {
+    async fn an_id_that_several_items_wait_for_is_asked_about_once() {
+        let (site, _queue) = Site::new();
+        for id in ["b", "a", "b", "c", "b"] {
             site.pending(&[id]).await;
         }
         let (all, whole) = pending(&*site.store, "fax", None).await.unwrap();
-        assert_eq!((all.join(" ").as_str(), whole), ("b a c", true));
-        let (rest, _) = pending(&*site.store, "fax", Some("a".to_owned())).await.unwrap();
+        assert_eq!((all.join(" ").as_str(), whole), ("a b c", true));
+        let (rest, _) = pending(&*site.store, "fax", Some("b".to_owned())).await.unwrap();
         assert_eq!(rest, ["c"]);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use postern_model::Receipt;
 use postern_store::Store;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::connector::CurrentConnectors;
-use crate::dispatch::{ReceiptSender, Settler, Watchers};
+use crate::dispatch::{Settler, Watchers};
 use crate::metrics::Metrics;
+use crate::receipts::{ReceiptDoor, ReceiptQueue};
 use crate::topology::{CurrentTopology, Topology};
 
 /// Shared by doors, ways out, followers and operators.
@@ -19,18 +19,16 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     /// Rings when DSNs are owed.
     pub outbox: Arc<Notify>,
-    pub receipts: ReceiptSender,
+    /// The way in for receipts, whoever hears them.
+    pub receipts: ReceiptDoor,
     pub settler: Arc<Settler>,
     pub connectors: Arc<CurrentConnectors>,
 }
 
 impl Core {
-    /// The core of a host with this config; and where the receipts arrive that connectors send.
-    pub fn new(
-        store: Arc<dyn Store>,
-        config: Config,
-    ) -> (Self, mpsc::UnboundedReceiver<(String, Vec<Receipt>)>) {
-        let (receipts, arriving) = mpsc::unbounded_channel();
+    /// The core of a host with this config; and where the receipts arrive that come through its door.
+    pub fn new(store: Arc<dyn Store>, config: Config) -> (Self, ReceiptQueue) {
+        let (receipts, arriving) = ReceiptDoor::open();
         let topology = Arc::new(CurrentTopology::new(Topology::build(config)));
         let metrics = Arc::new(Metrics::default());
         let outbox = Arc::new(Notify::new());
@@ -46,7 +44,7 @@ impl Core {
             topology.clone(),
             metrics.clone(),
             outbox.clone(),
-            receipts.clone(),
+            receipts.sender().clone(),
             watchers,
         ));
         (Self { store, topology, metrics, outbox, receipts, settler, connectors }, arriving)

@@ -109,6 +109,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.content_cache", was.content_cache != is.content_cache),
         ("host.store_reserve", was.store_reserve != is.store_reserve),
         ("host.inline_body_limit", was.inline_body_limit != is.inline_body_limit),
+        ("host.receipt_memory", was.receipt_memory != is.receipt_memory),
         ("host.encapsulation_domains", was.encapsulation_domains != is.encapsulation_domains),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("admin.token", old.admin.token != new.admin.token),

@@ -78,7 +78,7 @@ impl WaysOut {
         let dispatcher = Dispatcher::new(connector.clone(), self.core.settler.clone(), limits);
         stage.spawn(dispatcher.run(stage.stop.clone()));
         if connector.can_poll() {
-            let (settler, receipts) = (self.core.settler.clone(), self.core.receipts.clone());
+            let (settler, receipts) = (self.core.settler.clone(), self.core.receipts.sender().clone());
             let poller = Poller::new(connector, settler, receipts, poll_interval(config, outgoing));
             stage.spawn(poller.run(stage.stop.clone()));
         }
@@ -161,7 +161,7 @@ async fn known_receipts(
     loop {
         let batch = store.receipts(connector.to_owned(), after, BATCH).await?;
         let Some(last) = batch.last() else { return Ok(all) };
-        after = Some(last.id.clone());
+        after = Some(last.key());
         let whole = batch.len() < BATCH;
         all.extend(batch.into_iter().map(|r| (r.id, r.at)));
         if whole {

@@ -6,7 +6,7 @@ use postern_model::{
     RecipientOutcome, RecipientState, Refusal, Response,
 };
 
-use super::{Context, Draft, QueueEffect, Settlement, Told, awaited, retry_at};
+use super::{Awaited, Context, Draft, QueueEffect, Settlement, Told, awaited, retry_at};
 use crate::retry;
 
 /// Settles one attempt: each queued recipient gets what the report says of it, and a deferral with a reason when it
@@ -120,13 +120,16 @@ fn settle_recipient(
 }
 
 fn accept(draft: &mut Draft<'_>, position: usize, pending: &Pending, told: &Told) {
-    let wait = pending.expires_after.unwrap_or(draft.context.policy.receipt_expires_after);
+    let policy = draft.context.policy;
+    let said = pending.expires_after.map(|wait| wait.min(policy.receipt_expires_after_max));
+    let wait = said.unwrap_or(policy.receipt_expires_after);
     let expires_at = retry::after(draft.context.now, wait);
     let recipient = draft.item.recipients[position].recipient.clone();
     draft.item.recipients[position].state = RecipientState::Pending {
         receipt_ids: pending.receipt_ids.clone(),
         response: pending.response.clone(),
         expires_at,
+        call: draft.context.call.map(str::to_owned),
     };
     draft.event(EventKind::Accept, &recipient, Some(&pending.response), told);
 }
@@ -139,7 +142,8 @@ fn watch(draft: &mut Draft<'_>, item: &Item, report: &DeliveryReport) {
             continue;
         }
         let everybody = item.queued().map(|r| EventRecipient::of(r, None));
-        let receipt = draft.receipt(id, everybody.collect(), false, Timestamp::MAX);
+        let watched = Awaited { recipients: everybody.collect(), until: Timestamp::MAX, call: None };
+        let receipt = draft.receipt(id, watched, false);
         draft.write.receipts.push(receipt);
     }
 }

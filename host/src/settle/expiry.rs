@@ -3,6 +3,19 @@
 use postern_model::{Fate, Item, RecipientState, Response};
 
 use super::{Context, Draft, QueueEffect, Settlement, Told};
+use crate::config::OnReceiptExpiry;
+
+/// The word on a recipient whose receipts never came; its class fits what the sender is told. RFC 3463: x.4.7 is
+/// "delivery time expired".
+fn silence(rule: OnReceiptExpiry, accepted: &Response) -> Response {
+    let (code, status) = match rule {
+        OnReceiptExpiry::FailureDsn => (550, (5, 4, 7)),
+        OnReceiptExpiry::DelayDsn => (451, (4, 4, 7)),
+        OnReceiptExpiry::Success => (250, (2, 0, 0)),
+    };
+    let text = format!("accepted by the far end ({accepted}), which never said what became of it");
+    Response::new(code, status, &text)
+}
 
 /// Settles what is due by the clock: queued recipients past the item's expiry, a delay DSN, accepted recipients whose
 /// receipts never came. `None` when nothing is due.
@@ -29,10 +42,9 @@ pub fn settle_by_time(context: Context<'_>, item: &Item) -> Option<Settlement> {
                 draft.decide(position, Fate::Expired, response, Told::default());
             }
             RecipientState::Pending { expires_at, response, .. } if *expires_at <= now => {
-                let text =
-                    format!("accepted by the far end ({response}), which never said what became of it");
-                let response = Response::new(550, (5, 4, 7), &text);
-                draft.decide(position, Fate::Unknown, response, Told::default());
+                let response = silence(context.policy.on_receipt_expiry, response);
+                let told = Told { unconfirmed: true, ..Told::default() };
+                draft.decide(position, Fate::Unknown, response, told);
             }
             _ => {}
         }

@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Deferral, DsnKind, DsnRecipient, DsnRequest, EventKind, EventRecipient, Fate, Item, ItemRecipient,
-    MessageInfo, Recipient, RecipientOutcome, RecipientState, Refusal, Response, TrackingEvent,
+    MessageInfo, ReceiptWord, Recipient, RecipientOutcome, RecipientState, Refusal, Response, TrackingEvent,
 };
-use postern_store::{NewReceipt, Settle};
+use postern_store::{NewReceipt, PastReceipt, Settle};
 
-use crate::config::RetryPlan;
+use crate::config::{OnReceiptExpiry, RetryPlan};
 use crate::dsn;
 use crate::retry::{self, DelayPolicy};
 
@@ -36,6 +36,10 @@ pub struct Policy {
     pub delays: DelayPolicy,
     /// How long an accepted recipient waits for its receipts when the far end does not say.
     pub receipt_expires_after: SignedDuration,
+    /// The longest that it waits when the far end does say.
+    pub receipt_expires_after_max: SignedDuration,
+    /// What its sender is told when they never come.
+    pub on_receipt_expiry: OnReceiptExpiry,
     /// After this many traps of the agent over one item it goes to the poison queue.
     pub poison_after: u32,
     /// The agent may fail a whole queue; otherwise its queue is suspended (`allow_fail_queue`).
@@ -89,6 +93,8 @@ pub struct Context<'a> {
     pub content: Option<&'a [u8]>,
     /// The clock.
     pub now: Timestamp,
+    /// Names the call that an attempt was part of, where that was about several items.
+    pub call: Option<&'a str>,
 }
 
 /// A settlement in the making: the item is changed recipient by recipient, everything else follows.
@@ -97,13 +103,15 @@ struct Draft<'a> {
     before: &'a Item,
     item: Item,
     write: Settle,
+    /// The receipt whose word this is about: its id, and what it says.
+    word: Option<(String, ReceiptWord)>,
 }
 
 impl<'a> Draft<'a> {
     fn new(context: Context<'a>, before: &'a Item) -> Self {
         let mut item = before.clone();
         item.settlements += 1;
-        Self { context, before, write: Settle::gone_silently(item.id), item }
+        Self { context, before, write: Settle::gone_silently(item.id), item, word: None }
     }
 
     /// Gives the recipient at `position` its fate.
@@ -113,7 +121,7 @@ impl<'a> Draft<'a> {
         let recipient = entry.recipient.clone();
         self.write.fates.add(fate);
         self.event(event_of(fate), &recipient, Some(&response), &told);
-        if let Some(kind) = dsn_of(fate)
+        if let Some(kind) = dsn_of(fate, self.context.policy)
             && !told.reports_itself
         {
             self.owe(kind, recipient, response, told);
@@ -162,9 +170,18 @@ impl<'a> Draft<'a> {
         if !has_sender || !(unasked || dsn::due(kind, recipient.notify_or_default(), has_sender)) {
             return;
         }
-        let about = DsnRecipient { recipient, response, remote_id: told.remote_id, details: told.facts };
+        let about = DsnRecipient {
+            recipient,
+            response,
+            remote_id: told.remote_id,
+            details: told.facts,
+            unconfirmed: told.unconfirmed,
+        };
+        let retried = kind == DsnKind::Delayed && !about.unconfirmed;
+        let retry_until = if retried { self.item.expires_at } else { None };
         if let Some(request) = self.write.dsns.iter_mut().find(|d| d.kind == kind) {
             request.recipients.push(about);
+            request.retry_until = request.retry_until.or(retry_until);
             return;
         }
         self.write.dsns.push(DsnRequest {
@@ -177,25 +194,42 @@ impl<'a> Draft<'a> {
             content: context.content.map(<[u8]>::to_vec),
             recipients: vec![about],
             at: context.now,
-            retry_until: (kind == DsnKind::Delayed).then_some(self.item.expires_at).flatten(),
+            retry_until,
         });
     }
 
-    /// Says which receipts are waited for by more recipients than before, and which by nobody any longer. A receipt
-    /// that several recipients share is finished with the last of them.
+    /// Says which receipts are waited for by others than before, and which by nobody any longer, and remembers who has
+    /// stopped waiting. A receipt that several recipients share is finished with the last of them.
     fn settle_receipts(&mut self) {
         let (before, after) = (awaited(self.before), awaited(&self.item));
-        let more = after.iter().filter(|(id, waiting)| {
-            before
-                .get(*id)
-                .is_none_or(|known| waiting.recipients.iter().any(|r| !known.recipients.contains(r)))
-        });
-        let new: Vec<_> = more.map(|(id, w)| self.receipt(id, w.recipients.clone(), true, w.until)).collect();
+        let changed = |id: &str, now: &Awaited| before.get(id).is_none_or(|b| b.recipients != now.recipients);
+        let new = after.iter().filter(|(id, now)| changed(id, now));
+        let new: Vec<_> = new.map(|(id, awaited)| self.receipt(id, awaited.clone(), true)).collect();
         let connector = &self.item.next_hop.connector;
         let finished = before.keys().filter(|id| !after.contains_key(*id));
         let finished: Vec<_> = finished.map(|id| (connector.to_string(), (*id).to_owned())).collect();
+        let past = before.iter().filter_map(|(id, then)| {
+            let waits = |r: &EventRecipient| after.get(id).is_some_and(|now| now.recipients.contains(r));
+            let stopped: Vec<_> = then.recipients.iter().filter(|r| !waits(r)).cloned().collect();
+            (!stopped.is_empty()).then(|| self.past_receipt(id, stopped))
+        });
+        let past: Vec<_> = past.collect();
         self.write.receipts.extend(new);
         self.write.finished_receipts.extend(finished);
+        self.write.past_receipts.extend(past);
+    }
+
+    fn past_receipt(&self, id: &str, recipients: Vec<EventRecipient>) -> PastReceipt {
+        PastReceipt {
+            connector: self.item.next_hop.connector.to_string(),
+            id: id.to_owned(),
+            item: self.item.id,
+            destination: self.item.next_hop.destination.to_string(),
+            sender: self.context.message.envelope.reverse_path.clone(),
+            recipients,
+            word: self.word.as_ref().filter(|(told, _)| told == id).map(|(_, word)| *word),
+            at: self.context.now,
+        }
     }
 
     /// Plans the next attempt: at this time, or when the item expires, so that the expiry is noticed.
@@ -203,13 +237,8 @@ impl<'a> Draft<'a> {
         self.item.next_attempt = self.item.expires_at.map_or(at, |end| at.min(end));
     }
 
-    fn receipt(
-        &self,
-        id: &str,
-        recipients: Vec<EventRecipient>,
-        decides: bool,
-        expires_at: Timestamp,
-    ) -> NewReceipt {
+    fn receipt(&self, id: &str, awaited: Awaited, decides: bool) -> NewReceipt {
+        let Awaited { recipients, until: expires_at, call } = awaited;
         NewReceipt {
             connector: self.item.next_hop.connector.to_string(),
             id: id.to_owned(),
@@ -220,6 +249,7 @@ impl<'a> Draft<'a> {
             decides,
             at: self.context.now,
             expires_at,
+            call,
         }
     }
 
@@ -256,6 +286,8 @@ struct Told {
     facts: Vec<(String, String)>,
     label: Option<String>,
     reports_itself: bool,
+    /// The far end took it and never said what became of it.
+    unconfirmed: bool,
 }
 
 impl Told {
@@ -264,7 +296,7 @@ impl Told {
         let (remote_id, facts) = (outcome.remote_id.clone(), outcome.details.clone());
         // A failure is ours to report, whatever the far end would have done.
         let reports_itself = outcome.reports_itself && outcome.outcome.response().is_success();
-        Self { remote_id, facts, label, reports_itself }
+        Self { remote_id, facts, label, reports_itself, unconfirmed: false }
     }
 
     fn details(&self) -> Vec<(String, String)> {
@@ -277,20 +309,26 @@ impl Told {
 }
 
 /// Who waits for a receipt.
+#[derive(Clone)]
 struct Awaited {
     recipients: Vec<EventRecipient>,
     /// When the last of them gives up.
     until: Timestamp,
+    /// The call that gave all of them the id; `None` when that was about this item alone, or they have it from
+    /// different ones.
+    call: Option<String>,
 }
 
 /// The receipts that recipients of the item wait for, by id.
 fn awaited(item: &Item) -> BTreeMap<&str, Awaited> {
     let mut all: BTreeMap<&str, Awaited> = BTreeMap::new();
     for ItemRecipient { recipient, state } in &item.recipients {
-        let RecipientState::Pending { receipt_ids, expires_at, .. } = state else { continue };
+        let RecipientState::Pending { receipt_ids, expires_at, call, .. } = state else { continue };
         for id in receipt_ids {
-            let awaited = all.entry(id).or_insert(Awaited { recipients: Vec::new(), until: *expires_at });
+            let first = || Awaited { recipients: Vec::new(), until: *expires_at, call: call.clone() };
+            let awaited = all.entry(id).or_insert_with(first);
             awaited.until = awaited.until.max(*expires_at);
+            awaited.call = awaited.call.take().filter(|known| Some(known) == call.as_ref());
             // A far end may name one id twice.
             if awaited.recipients.last().is_none_or(|r| r.index != recipient.index) {
                 awaited.recipients.push(EventRecipient::of(recipient, None));
@@ -324,13 +362,19 @@ fn event_of(fate: Fate) -> EventKind {
     }
 }
 
-/// The DSN that a fate is reported by. `Removed` has none of its own: the operator decides.
-fn dsn_of(fate: Fate) -> Option<DsnKind> {
+/// The DSN that a fate is reported by. `Removed` has none of its own: the operator decides. Of `Unknown` nobody knows
+/// whether it arrived, so the connector's rule says how it is told; success is no more than handing it on.
+fn dsn_of(fate: Fate, policy: &Policy) -> Option<DsnKind> {
     match fate {
         Fate::Delivered => Some(DsnKind::Delivered),
         Fate::Relayed => Some(DsnKind::Relayed),
         Fate::Expanded => Some(DsnKind::Expanded),
-        Fate::Failed | Fate::Expired | Fate::Unknown => Some(DsnKind::Failed),
+        Fate::Failed | Fate::Expired => Some(DsnKind::Failed),
+        Fate::Unknown => Some(match policy.on_receipt_expiry {
+            OnReceiptExpiry::FailureDsn => DsnKind::Failed,
+            OnReceiptExpiry::DelayDsn => DsnKind::Delayed,
+            OnReceiptExpiry::Success => DsnKind::Relayed,
+        }),
         Fate::Removed => None,
     }
 }

@@ -1,11 +1,12 @@
 //! What a receipt makes of an item.
 
-use postern_model::{EventKind, Fate, Item, Receipt, ReceiptState, RecipientState, Response};
+use postern_model::{EventKind, Fate, Item, ItemRecipient, Receipt, ReceiptState, RecipientState, Response};
 
 use super::{Context, Draft, QueueEffect, Settlement, Told, retry_at};
 
-/// Settles a receipt that recipients of the item wait for. `None` when it changes nothing: it says that nothing is
-/// final yet, or no recipient waits for it (a final outcome is never rewritten).
+/// Settles a receipt that recipients of the item wait for. It is about all of them, or about those with the address
+/// that it names. `None` when it changes nothing: it says that nothing is final yet, or no recipient that it is about
+/// waits for it (a final outcome is never rewritten).
 pub fn settle_receipt(
     context: Context<'_>,
     item: &Item,
@@ -15,21 +16,23 @@ pub fn settle_receipt(
     if matches!(receipt.state, ReceiptState::Pending(_)) {
         return None;
     }
-    let waiting: Vec<usize> = (0..item.recipients.len())
-        .filter(|p| match &item.recipients[*p].state {
-            RecipientState::Pending { receipt_ids, .. } => receipt_ids.contains(&receipt.id),
-            _ => false,
-        })
-        .collect();
+    let waits = |entry: &ItemRecipient| match &entry.state {
+        RecipientState::Pending { receipt_ids, .. } => {
+            receipt_ids.contains(&receipt.id) && receipt.is_about(&entry.recipient.address)
+        }
+        _ => false,
+    };
+    let waiting: Vec<usize> = (0..item.recipients.len()).filter(|p| waits(&item.recipients[*p])).collect();
     if waiting.is_empty() {
         return None;
     }
     let mut draft = Draft::new(context, item);
+    draft.word = Some((receipt.id.clone(), receipt.state.word()));
     // Who was queued before keeps its time.
     let mut earliest = item.queued().next().map(|_| item.next_attempt);
     let told = Told { facts: receipt.details.clone(), ..Told::default() };
     for position in waiting {
-        let RecipientState::Pending { receipt_ids, response: accepted, expires_at } =
+        let RecipientState::Pending { receipt_ids, response: accepted, expires_at, call } =
             draft.item.recipients[position].state.clone()
         else {
             continue;
@@ -39,7 +42,7 @@ pub fn settle_receipt(
         let decided = !matches!(receipt.state, ReceiptState::Delivered(_) | ReceiptState::Relayed(_));
         if !others.is_empty() && !decided {
             draft.item.recipients[position].state =
-                RecipientState::Pending { receipt_ids: others, response: accepted, expires_at };
+                RecipientState::Pending { receipt_ids: others, response: accepted, expires_at, call };
             continue;
         }
         apply(&mut draft, position, receipt, &told);

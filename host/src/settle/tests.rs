@@ -12,11 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Deferral, DeliveryReport, DsnKind, Envelope, EventKind, FailureClass, Fate, Item, ItemId, ItemRecipient,
     ItemState, MessageId, MessageInfo, NextHop, Notify, Origin, Outcome, Pending, Priority, Receipt,
-    ReceiptState, Recipient, RecipientOutcome, RecipientState, Response, TypedAddress,
+    ReceiptState, ReceiptWord, Recipient, RecipientOutcome, RecipientState, Response, TypedAddress,
 };
 
 use super::{Context, Policy, QueueEffect, Settlement};
-use crate::config::RetryPlan;
+use crate::config::{OnReceiptExpiry, RetryPlan};
 use crate::retry::DelayPolicy;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -27,6 +27,8 @@ const EXPIRY: SignedDuration = SignedDuration::from_hours(48);
 const DELAY: SignedDuration = SignedDuration::from_hours(4);
 /// How long its receipts are waited for when the far end does not say.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+/// How long they are waited for at most when it does say.
+const MOST_PATIENCE: SignedDuration = SignedDuration::from_hours(72);
 const POISON_AFTER: u32 = 3;
 const SENDER: &str = "sender@example.org";
 
@@ -68,6 +70,8 @@ impl World {
             // Without jitter times are exact.
             delays: DelayPolicy { jitter: 0.0, ..DelayPolicy::default() },
             receipt_expires_after: PATIENCE,
+            receipt_expires_after_max: MOST_PATIENCE,
+            on_receipt_expiry: OnReceiptExpiry::FailureDsn,
             poison_after: POISON_AFTER,
             allow_fail_queue: false,
             relay_dsn: false,
@@ -110,6 +114,7 @@ impl World {
             headers: b"Subject: fax\r\n",
             content: None,
             now: self.now,
+            call: None,
         }
     }
 
@@ -130,9 +135,16 @@ impl World {
     }
 
     fn receipt(&mut self, id: &str, state: ReceiptState) -> Option<Settlement> {
-        let receipt = Receipt { id: id.to_owned(), state, details: Vec::new() };
+        self.settle_receipt(&Receipt::new(id, state))
+    }
+
+    fn receipt_about(&mut self, address: &str, id: &str, state: ReceiptState) -> Option<Settlement> {
+        self.settle_receipt(&Receipt { address: Some(address.to_owned()), ..Receipt::new(id, state) })
+    }
+
+    fn settle_receipt(&mut self, receipt: &Receipt) -> Option<Settlement> {
         let mut rng = self.rng.clone();
-        let settlement = super::settle_receipt(self.context(), &self.item, &receipt, &mut rng);
+        let settlement = super::settle_receipt(self.context(), &self.item, receipt, &mut rng);
         self.rng = rng;
         settlement.map(|s| self.keep(s))
     }
@@ -287,5 +299,14 @@ fn finished(settlement: &Settlement) -> Vec<&str> {
         })
         .collect();
     all.sort_unstable();
+    all
+}
+
+/// The receipts that are remembered, each with those who stopped waiting for it and the word that came.
+fn remembered(settlement: &Settlement) -> Vec<(&str, Vec<u32>, Option<ReceiptWord>)> {
+    let past = settlement.write.past_receipts.iter();
+    let mut all: Vec<_> =
+        past.map(|r| (r.id.as_str(), r.recipients.iter().map(|r| r.index).collect(), r.word)).collect();
+    all.sort_by_key(|(id, ..)| *id);
     all
 }

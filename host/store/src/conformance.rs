@@ -8,6 +8,7 @@ mod leases;
 mod ledger;
 mod puts;
 mod queues;
+mod receipts;
 mod settlements;
 
 use std::path::PathBuf;
@@ -59,9 +60,13 @@ pub async fn run(subject: &dyn Subject) {
     queues::everything_is_there_after_a_restart(subject).await;
     ledger::counters_equal_a_recount(subject).await;
     ledger::events_keep_their_order_and_numbers(subject).await;
-    ledger::receipts_are_kept_until_they_come(subject).await;
     ledger::the_outbox_keeps_what_is_owed(subject).await;
     ledger::bodies_pass_their_check(subject).await;
+    receipts::receipts_are_kept_until_they_come(subject).await;
+    receipts::one_id_may_be_waited_for_by_several_items(subject).await;
+    receipts::what_is_past_is_remembered_newest_first(subject).await;
+    receipts::early_receipts_are_kept_over_a_restart(subject).await;
+    receipts::many_that_wait_for_one_id_are_told_up_to_a_limit(subject).await;
 }
 
 /// A store and how to close and open it again.

@@ -6,12 +6,17 @@
 mod commit;
 pub mod conformance;
 mod index;
+mod receipt;
 pub mod sqlite;
 mod store;
 
 pub use commit::{Commit, Read};
 pub use index::{HopView, ItemView, Lease, QueueIndex, ReadyFeed};
+pub use receipt::{
+    EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, ReceiptKey, ReceiptsChange, RememberedReceipt,
+    StoredReceipt,
+};
 pub use store::{
-    Counters, CountersChange, Loaded, LoadedMessage, NewReceipt, Put, PutDone, QueueSetting, Settle,
-    SettleDone, Store, StoreError, StoreHealth, StoredReceipt,
+    Counters, CountersChange, Loaded, LoadedMessage, Put, PutDone, QueueSetting, Settle, SettleDone, Store,
+    StoreError, StoreHealth,
 };

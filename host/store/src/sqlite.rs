@@ -6,10 +6,12 @@ mod bodies;
 mod check;
 mod group;
 mod lock;
+mod migration;
 mod op;
 mod options;
 mod queries;
 mod readers;
+mod receipts;
 mod room;
 mod schema;
 mod stage;
@@ -29,13 +31,14 @@ use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Commit, Counters, Loaded, LoadedMessage, Put, PutDone, QueueIndex, QueueSetting, Read, Settle,
-    SettleDone, Store, StoreError, StoreHealth, StoredReceipt,
+    Commit, Counters, EarlyReceipt, FoundReceipts, Loaded, LoadedMessage, Put, PutDone, QueueIndex,
+    QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store, StoreError, StoreHealth,
+    StoredReceipt,
 };
 use bodies::Bodies;
 pub use bodies::IncomingFile;
 use lock::DirectoryLock;
-use op::{Op, PutOp, SettleOp, event_texts};
+use op::{Op, PutOp, ReceiptsOp, SettleOp, event_texts};
 pub use options::SqliteOptions;
 use readers::Readers;
 use stage::Stage;
@@ -201,9 +204,8 @@ impl Store for SqliteStore {
         self.write(|answer| Ok(Op::Record(event_texts(&events)?, answer)))
     }
 
-    fn finish_receipts(&self, receipts: Vec<StoredReceipt>, events: Vec<TrackingEvent>) -> Commit<()> {
-        let keys = receipts.into_iter().map(|r| (r.connector, r.id)).collect();
-        self.write(|answer| Ok(Op::FinishReceipts(keys, event_texts(&events)?, answer)))
+    fn change_receipts(&self, change: ReceiptsChange) -> Commit<()> {
+        self.write(|answer| Ok(Op::ChangeReceipts(Box::new(ReceiptsOp::new(change)?), answer)))
     }
 
     fn load(&self, item: ItemId) -> Read<Option<Loaded>> {
@@ -230,12 +232,21 @@ impl Store for SqliteStore {
         self.write(|answer| Ok(Op::DropOutbox(key, event_texts(&events)?, answer)))
     }
 
-    fn receipts(&self, connector: String, after: Option<String>, limit: usize) -> Read<Vec<StoredReceipt>> {
-        self.readers.read(move |c| queries::receipts(c, &connector, after.as_deref(), limit))
+    fn receipts(
+        &self,
+        connector: String,
+        after: Option<ReceiptKey>,
+        limit: usize,
+    ) -> Read<Vec<StoredReceipt>> {
+        self.readers.read(move |c| receipts::receipts(c, &connector, after.as_ref(), limit))
     }
 
-    fn receipt(&self, connector: String, id: String) -> Read<Option<StoredReceipt>> {
-        self.readers.read(move |c| queries::receipt(c, &connector, &id))
+    fn find_receipts(&self, connector: String, id: String) -> Read<FoundReceipts> {
+        self.readers.read(move |c| receipts::find(c, &connector, &id))
+    }
+
+    fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>> {
+        self.readers.read(move |c| receipts::early(c, limit))
     }
 
     fn events(&self, after: u64, limit: usize) -> Read<Vec<(u64, TrackingEvent)>> {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use postern_model::{
-    Content, DsnRequest, EventRecipient, Fate, Item, ItemId, MessageId, MessageInfo, NextHop, TrackingEvent,
+    Content, DsnRequest, Fate, Item, ItemId, MessageId, MessageInfo, NextHop, TrackingEvent,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Commit, QueueIndex, Read};
+use crate::{
+    Commit, EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, QueueIndex, Read, ReceiptKey,
+    ReceiptsChange, StoredReceipt,
+};
 
 /// Keeps everything that was accepted until its fate is decided.
 ///
@@ -34,8 +36,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes events that belong to no other write.
     fn record(&self, events: Vec<TrackingEvent>) -> Commit<()>;
 
-    /// Forgets receipts and writes the events that say why (a drop file was taken, a word came twice).
-    fn finish_receipts(&self, receipts: Vec<StoredReceipt>, events: Vec<TrackingEvent>) -> Commit<()>;
+    /// Changes what is known about receipts, beside what settlements do. See [`ReceiptsChange`].
+    fn change_receipts(&self, change: ReceiptsChange) -> Commit<()>;
 
     /// An item with its message and content; `None` when it is gone.
     fn load(&self, item: ItemId) -> Read<Option<Loaded>>;
@@ -52,11 +54,20 @@ pub trait Store: Send + Sync + 'static {
     /// Takes a DSN request out of the outbox without a message (it went to BadMail), with the events that say so.
     fn drop_outbox(&self, key: String, events: Vec<TrackingEvent>) -> Commit<()>;
 
-    /// Receipts of a connector that have not come, oldest first, after the id `after`, at most `limit`.
-    fn receipts(&self, connector: String, after: Option<String>, limit: usize) -> Read<Vec<StoredReceipt>>;
+    /// Receipts of a connector that have not come, in the order of their ids and then of their items, behind the key
+    /// `after` (which need not be there any more), at most `limit`.
+    fn receipts(
+        &self,
+        connector: String,
+        after: Option<ReceiptKey>,
+        limit: usize,
+    ) -> Read<Vec<StoredReceipt>>;
 
-    /// One receipt.
-    fn receipt(&self, connector: String, id: String) -> Read<Option<StoredReceipt>>;
+    /// What is known about one receipt id, as of one moment.
+    fn find_receipts(&self, connector: String, id: String) -> Read<FoundReceipts>;
+
+    /// Receipts that came early, at most `limit`.
+    fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>>;
 
     /// Events that were not yet moved to the tracking files: their sequence numbers and themselves, in order.
     fn events(&self, after: u64, limit: usize) -> Read<Vec<(u64, TrackingEvent)>>;
@@ -115,10 +126,12 @@ pub struct Settle {
     pub dsns: Vec<DsnRequest>,
     /// Recipients whose fate was decided.
     pub fates: CountersChange,
-    /// Receipts to wait for.
+    /// Receipts of this item to wait for. One that is waited for already is replaced.
     pub receipts: Vec<NewReceipt>,
-    /// Receipts that came: (connector, id).
+    /// Receipts of this item that are not waited for any longer: (connector, id).
     pub finished_receipts: Vec<(String, String)>,
+    /// Receipts to remember. A store keeps the last so many of all its connectors.
+    pub past_receipts: Vec<PastReceipt>,
 }
 
 impl Settle {
@@ -144,6 +157,7 @@ impl Settle {
             fates: CountersChange::default(),
             receipts: Vec::new(),
             finished_receipts: Vec::new(),
+            past_receipts: Vec::new(),
         }
     }
 }
@@ -178,33 +192,6 @@ pub struct Counters {
     pub generated: u64,
     /// Recipients by fate.
     pub fates: BTreeMap<Fate, u64>,
-}
-
-/// A receipt to wait for.
-pub type NewReceipt = StoredReceipt;
-
-/// A receipt that has not come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredReceipt {
-    /// The connector whose agent or gateway gave the id.
-    pub connector: String,
-    /// The id.
-    pub id: String,
-    /// The item it belongs to.
-    pub item: ItemId,
-    /// The destination, for events.
-    pub destination: String,
-    /// The reverse-path, for events.
-    pub sender: String,
-    /// The recipients it stands for.
-    pub recipients: Vec<EventRecipient>,
-    /// The recipients wait for it. False: their fate is decided, and the receipt is only watched (a drop file that
-    /// was reported as relayed when it was published).
-    pub decides: bool,
-    /// When the far end gave it.
-    pub at: Timestamp,
-    /// When waiting ends.
-    pub expires_at: Timestamp,
 }
 
 /// An item with everything needed to deliver it.

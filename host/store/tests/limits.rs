@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::Path;
 
-use postern_model::{Fate, Item};
+use postern_model::{Fate, Item, ReceiptWord};
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
-use postern_store::{Store, StoreError, StoreHealth};
+use postern_store::{Settle, Store, StoreError, StoreHealth};
 
 fn open(directory: &Path, options: SqliteOptions) -> SqliteStore {
     SqliteStore::open(directory, options).unwrap()
@@ -57,14 +57,24 @@ async fn a_store_at_its_page_limit_refuses_messages_and_settles_the_rest() {
     settle_all_and_put_again(&store, &items).await;
 }
 
+/// A store in which the limit of SQLite itself was met before ours, so that the transaction failed in its middle. A
+/// message takes several pages, and which number of them is met in a message depends on the tables.
+async fn full_in_the_middle(directory: &Path) -> (SqliteStore, Vec<Item>) {
+    for pages in 200..210 {
+        let options = SqliteOptions { max_pages: Some(pages), settle_pages: 0, ..SqliteOptions::default() };
+        let store = open(&directory.join(pages.to_string()), options);
+        let (items, why) = fill(&store).await;
+        if why.contains("full") {
+            return (store, items);
+        }
+    }
+    panic!("our limit was always met first")
+}
+
 #[tokio::test]
 async fn a_full_database_undoes_the_group_and_settles_the_rest() {
     let directory = tempfile::tempdir().unwrap();
-    // The limit of SQLite itself is met before ours: the transaction fails in its middle.
-    let options = SqliteOptions { max_pages: Some(200), settle_pages: 0, ..SqliteOptions::default() };
-    let store = open(directory.path(), options);
-    let (mut items, why) = fill(&store).await;
-    assert!(why.contains("full"), "{why}");
+    let (store, mut items) = full_in_the_middle(directory.path()).await;
     // In one group with messages that find no room, a settlement goes through all the same.
     let last = items.pop().unwrap();
     let first = items.remove(0);
@@ -152,10 +162,10 @@ fn a_second_store_in_the_directory_names_the_first_process() {
 fn a_newer_format_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path(), SqliteOptions::default()));
-    database(directory.path()).pragma_update(None, "user_version", 2).unwrap();
+    database(directory.path()).pragma_update(None, "user_version", 3).unwrap();
     let before = fs::read(directory.path().join("queue.db")).unwrap();
     let result = SqliteStore::open(directory.path(), SqliteOptions::default());
-    assert!(matches!(result, Err(StoreError::Version { found: 2, known: 1 })), "{:?}", result.err());
+    assert!(matches!(result, Err(StoreError::Version { found: 3, known: 2 })), "{:?}", result.err());
     assert_eq!(fs::read(directory.path().join("queue.db")).unwrap(), before);
 }
 
@@ -352,6 +362,37 @@ fn only_the_owner_can_read_what_is_stored() {
         !directory.path().join("queue.db-wal").exists(),
         "all of it is in the database when the store is closed"
     );
+}
+
+#[tokio::test]
+async fn only_the_last_receipts_are_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    let settle_ten = async |store: &SqliteStore| {
+        let put = sample::small(&sample::hop("a"));
+        let item = put.items[0].clone();
+        store.put(put).await.unwrap();
+        let past = |n| sample::past_receipt(&item, &format!("{n}"), Some(ReceiptWord::Delivered));
+        let past_receipts = (0..10).map(past).collect();
+        store.settle(Settle { past_receipts, ..sample::delivered(&item) }).await.unwrap();
+    };
+    let known = async |store: &SqliteStore| {
+        let mut known = 0;
+        for n in 0..10 {
+            known += store.find_receipts("fax".to_owned(), n.to_string()).await.unwrap().past.len();
+        }
+        known
+    };
+    // A smaller memory holds from the next receipt on.
+    for (receipt_memory, expected) in [(15, [10, 15, 15]), (4, [4, 4, 4]), (0, [4, 4, 4]), (6, [6, 6, 6])] {
+        let options = SqliteOptions { receipt_memory, ..SqliteOptions::default() };
+        let store = open(directory.path(), options);
+        for expected in expected {
+            settle_ten(&store).await;
+            assert_eq!(known(&store).await, expected);
+        }
+        let last = store.find_receipts("fax".to_owned(), "9".to_owned()).await.unwrap();
+        assert!(!last.past.is_empty(), "the newest are kept");
+    }
 }
 
 #[tokio::test]

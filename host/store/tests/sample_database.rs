@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use postern_model::{DsnKind, Fate, MessageId, Origin};
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
-use postern_store::{QueueSetting, Settle, Store};
+use postern_store::{QueueSetting, Settle, Store, StoreError};
 
 /// The messages of the sample.
 fn kept_id() -> MessageId {
@@ -110,4 +110,54 @@ async fn format_1_opens() {
     assert_eq!(reasons, [None, Some("repair".to_owned())]);
     // And it is a store like any other.
     store.put(sample::small(&sample::hop("a"))).await.unwrap();
+}
+
+fn format_of(directory: &Path) -> u32 {
+    let database = rusqlite::Connection::open(directory.join("queue.db")).unwrap();
+    database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn format_1_is_brought_up_to_date_once() {
+    let directory = tempfile::tempdir().unwrap();
+    copy(&folder(), directory.path());
+    assert_eq!(format_of(directory.path()), 1);
+    for _ in 0..2 {
+        let store = SqliteStore::open(directory.path(), options()).unwrap();
+        let found = store.find_receipts("fax".to_owned(), "job-7".to_owned()).await.unwrap();
+        let item = store.load_message(kept_id()).await.unwrap().unwrap().items[0].clone();
+        assert_eq!(found.waiting, [sample::receipt(&item, "job-7")]);
+        // The id may be given to another item from now on.
+        let put = sample::small(&sample::hop("a"));
+        let other = put.items[0].clone();
+        store.put(put).await.unwrap();
+        let receipts = vec![sample::receipt(&other, "job-7")];
+        store.settle(Settle { receipts, ..Settle::replace(other.clone()) }).await.unwrap();
+        let both = store.find_receipts("fax".to_owned(), "job-7".to_owned()).await.unwrap();
+        assert_eq!(both.waiting.len(), 2);
+        let finished_receipts = vec![("fax".to_owned(), "job-7".to_owned())];
+        store.settle(Settle { finished_receipts, ..Settle::gone_silently(other.id) }).await.unwrap();
+        drop(store);
+        assert_eq!(format_of(directory.path()), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_brought_up_to_date_stays_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    copy(&folder(), directory.path());
+    let change = |sql: &str| {
+        rusqlite::Connection::open(directory.path().join("queue.db")).unwrap().execute_batch(sql).unwrap();
+    };
+    // A table in the way makes the last step but one fail.
+    change("CREATE TABLE inbound_ids(x)");
+    let failed = SqliteStore::open(directory.path(), options());
+    assert!(matches!(failed, Err(StoreError::Damaged(_))), "{:?}", failed.err());
+    assert_eq!(format_of(directory.path()), 1);
+    change("DROP TABLE inbound_ids; UPDATE receipts SET receipt = 'damaged'");
+    // One damaged row keeps nobody from starting; it is told when it is asked for.
+    let store = SqliteStore::open(directory.path(), options()).unwrap();
+    let found = store.find_receipts("fax".to_owned(), "job-7".to_owned()).await;
+    assert!(matches!(found, Err(StoreError::Damaged(_))), "{found:?}");
+    assert!(store.load_message(kept_id()).await.unwrap().is_some());
 }

@@ -61,6 +61,8 @@ impl History {
             world.item.expires_at = None;
         }
         world.policy.relay_dsn = rng.bool();
+        let rules = [OnReceiptExpiry::FailureDsn, OnReceiptExpiry::DelayDsn, OnReceiptExpiry::Success];
+        world.policy.on_receipt_expiry = *pick(&mut rng, &rules);
         world.policy.allow_fail_queue = rng.bool();
         world.policy.delays = DelayPolicy::default();
         let books = Books::open(&world.item);
@@ -106,7 +108,8 @@ impl History {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { message: &self.message, policy: &self.policy, headers: b"", content: None, now: self.now }
+        let (message, policy, now) = (&self.message, &self.policy, self.now);
+        Context { message, policy, headers: b"", content: None, now, call: None }
     }
 
     fn enter(&mut self, before: &Item, settlement: &Settlement, expected: &Expected) {
@@ -116,6 +119,7 @@ impl History {
             headers: b"",
             content: None,
             now: self.now,
+            call: None,
         };
         self.books.enter(context, before, settlement, expected);
     }
@@ -160,7 +164,7 @@ impl History {
             5 | 6 => ReceiptState::Failed { response: self.any_response(), class: FailureClass::default() },
             _ => ReceiptState::Retry(self.any_deferral()),
         };
-        let receipt = Receipt { id, state, details: Vec::new() };
+        let receipt = Receipt { address: self.any_address(), ..Receipt::new(&id, state) };
         self.step(item, &format!("{receipt:?}"));
         let mut rng = self.rng.fork();
         let settlement = super::super::settle_receipt(self.context(), item, &receipt, &mut rng);
@@ -262,8 +266,10 @@ impl History {
             2 => Outcome::Expanded(self.any_response()),
             3..=6 => {
                 let receipt_ids = (0..self.rng.u32(..4)).map(|_| self.any_id(item)).collect();
-                let expires_after =
-                    self.rng.bool().then(|| *pick(&mut self.rng, &[-HOUR, MINUTE, HOUR, EXPIRY]));
+                let expires_after = self
+                    .rng
+                    .bool()
+                    .then(|| *pick(&mut self.rng, &[-HOUR, MINUTE, HOUR, EXPIRY, EXPIRY * 100]));
                 let response = if self.rng.u8(..8) == 0 { bad() } else { good() };
                 Outcome::Accepted(Pending { receipt_ids, response, expires_after })
             }
@@ -275,6 +281,17 @@ impl History {
     /// Receipt ids of one item are few, so that recipients share them and agents use them again.
     fn any_id(&mut self, item: &Item) -> String {
         format!("{}-{}", item.id.ordinal, self.rng.u8(..5))
+    }
+
+    /// Mostly none; else that of a recipient as a far end may write it, or of nobody.
+    fn any_address(&mut self) -> Option<String> {
+        let Recipient { address, .. } = recipient(self.rng.u32(..7));
+        match self.rng.u8(..9) {
+            0 => Some(address.to_string()),
+            1 => Some(address.address().to_owned()),
+            2 => Some(address.address().replace('+', " ")),
+            _ => None,
+        }
     }
 
     fn any_response(&mut self) -> Response {

@@ -45,7 +45,7 @@ fn what_a_receipt_tells_is_tracked_and_told_to_the_sender() {
     let mut world = World::notifying(&[Some(always)]);
     world.report(vec![accepted(&["r1"])]);
     let pages = vec![("pages".to_owned(), "3".to_owned())];
-    let receipt = Receipt { id: "r1".to_owned(), state: good_word(), details: pages.clone() };
+    let receipt = Receipt { details: pages.clone(), ..Receipt::new("r1", good_word()) };
     let settlement =
         super::super::settle_receipt(world.context(), &world.item, &receipt, &mut fastrand::Rng::new())
             .unwrap();
@@ -128,6 +128,97 @@ fn a_receipt_that_a_later_attempt_names_again_stands_for_both_recipients_until_t
     assert!(finished(&settlement).is_empty());
     let settlement = world.receipt("r1", good_word()).unwrap();
     assert_eq!(told_of(&settlement, EventKind::Deliver), [0, 1]);
+}
+
+#[test]
+fn a_receipt_with_an_address_decides_those_who_have_it_and_the_others_go_on_waiting() {
+    let mut world = World::of(3);
+    world.report(vec![accepted(&["r1"]); 3]);
+    assert!(world.receipt_about("+4930129", "r1", good_word()).is_none(), "nobody has this address");
+    let settlement = world.receipt_about("fax: 49 3012-1", "r1", bad_word()).unwrap();
+    assert_eq!((world.fate(1), world.pending()), (Some(Fate::Failed), vec![0, 2]));
+    assert_eq!(notified(&settlement, DsnKind::Failed), [1]);
+    assert_eq!(awaited(&settlement), [("r1", vec![0, 2])], "who is done is no longer named with it");
+    assert!(finished(&settlement).is_empty());
+    assert_eq!(remembered(&settlement), [("r1", vec![1], Some(ReceiptWord::Failed))]);
+    assert!(
+        world.receipt_about("+4930121", "r1", good_word()).is_none(),
+        "a final outcome is never rewritten"
+    );
+    let settlement = world.receipt("r1", good_word()).unwrap();
+    assert_eq!(told_of(&settlement, EventKind::Deliver), [0, 2]);
+    assert_eq!((finished(&settlement), world.gone), (vec!["r1"], true));
+}
+
+#[test]
+fn the_call_that_several_items_shared_stays_with_those_who_got_the_id_in_it() {
+    let mut world = World::of(3);
+    let call = "0197-1/1";
+    let in_call = |world: &World, indexes: &[u32]| {
+        let outcomes = indexes.iter().map(|n| RecipientOutcome::new(*n, accepted(&["r1"]))).collect();
+        let report = DeliveryReport { outcomes, ..DeliveryReport::default() };
+        let context = Context { call: Some(call), ..world.context() };
+        super::super::settle(context, &world.item, &report, "", 0, &mut fastrand::Rng::with_seed(1))
+    };
+    let settlement = in_call(&world, &[0, 1]);
+    assert_eq!(settlement.write.receipts[0].call.as_deref(), Some(call));
+    world.keep(settlement);
+    let settlement = world.receipt_about("+4930120", "r1", good_word()).unwrap();
+    assert_eq!(
+        settlement.write.receipts[0].call.as_deref(),
+        Some(call),
+        "the other still waits as part of it"
+    );
+    // Another attempt, alone, is told the same id: now nobody knows that it is one job with the others of that call.
+    let settlement = world.attempt(&DeliveryReport {
+        outcomes: vec![RecipientOutcome::new(2, accepted(&["r1"]))],
+        ..DeliveryReport::default()
+    });
+    assert_eq!(
+        (awaited(&settlement), settlement.write.receipts[0].call.as_deref()),
+        (vec![("r1", vec![1, 2])], None)
+    );
+}
+
+#[test]
+fn what_is_not_waited_for_any_longer_is_remembered_with_its_word_or_without() {
+    let mut world = World::of(2);
+    let settlement = world.report(vec![accepted(&["r1", "r2", "r3"]), accepted(&["r2"])]);
+    assert!(remembered(&settlement).is_empty());
+    let settlement = world.receipt("r1", good_word()).unwrap();
+    assert_eq!(remembered(&settlement), [("r1", vec![0], Some(ReceiptWord::Delivered))]);
+    let settlement = world.receipt("r3", ReceiptState::Retry(deferral(""))).unwrap();
+    assert_eq!(
+        remembered(&settlement),
+        [("r2", vec![0], None), ("r3", vec![0], Some(ReceiptWord::Retry))],
+        "r2 is still waited for by the other"
+    );
+    world.wait(PATIENCE);
+    assert_eq!(remembered(&world.by_time().unwrap()), [("r2", vec![1], None)]);
+}
+
+#[test]
+fn success_is_told_when_the_receipt_says_so_and_not_before() {
+    let always = Notify { success: true, failure: true, delay: true };
+    let mut world = World::notifying(&[Some(always)]);
+    let settlement = world.report(vec![accepted(&["r1", "r2"])]);
+    assert!(settlement.write.dsns.is_empty() && settlement.write.fates.0.is_empty());
+    assert!(world.receipt("r1", good_word()).unwrap().write.dsns.is_empty(), "a segment is still on its way");
+    assert_eq!(notified(&world.receipt("r2", good_word()).unwrap(), DsnKind::Delivered), [0]);
+}
+
+#[test]
+fn a_far_end_may_say_how_long_to_wait_up_to_a_limit() {
+    for (said, expected) in [(None, PATIENCE), (Some(HOUR), HOUR), (Some(EXPIRY * 100), MOST_PATIENCE)] {
+        let mut world = World::of(1);
+        let Outcome::Accepted(pending) = accepted(&["r1"]) else { unreachable!() };
+        let settlement = world.report(vec![Outcome::Accepted(Pending { expires_after: said, ..pending })]);
+        assert_eq!(settlement.write.receipts[0].expires_at, start() + expected);
+        world.now = start() + expected - SignedDuration::from_nanos(1);
+        assert!(world.by_time().is_none());
+        world.now = start() + expected;
+        assert_eq!(counted(&world.by_time().unwrap(), Fate::Unknown), 1);
+    }
 }
 
 #[test]

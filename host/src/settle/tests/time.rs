@@ -66,6 +66,48 @@ fn a_recipient_whose_receipts_never_came_is_unknown_and_its_sender_is_told_of_a_
 }
 
 #[test]
+fn what_is_told_of_silence_is_the_connectors_rule() {
+    let wishes = [None, Some(Notify::NEVER), Some(ALWAYS)];
+    for (rule, kind, told, class) in [
+        (OnReceiptExpiry::FailureDsn, DsnKind::Failed, vec![0, 2], 5),
+        (OnReceiptExpiry::DelayDsn, DsnKind::Delayed, vec![0, 2], 4),
+        (OnReceiptExpiry::Success, DsnKind::Relayed, vec![2], 2),
+    ] {
+        let mut world = World::notifying(&wishes);
+        world.policy.on_receipt_expiry = rule;
+        world.report(vec![accepted(&["r1"]); 3]);
+        world.wait(PATIENCE);
+        let settlement = world.by_time().unwrap();
+        assert_eq!((counted(&settlement, Fate::Unknown), world.gone), (3, true));
+        assert_eq!((notified(&settlement, kind), settlement.write.dsns.len()), (told, 1), "{rule:?}");
+        let dsn = &settlement.write.dsns[0];
+        assert_eq!(dsn.retry_until, None, "it is not tried again");
+        for about in &dsn.recipients {
+            assert!(about.unconfirmed);
+            assert_eq!(
+                (about.response.code / 100, about.response.status.0),
+                (class, u8::try_from(class).unwrap())
+            );
+            assert!(about.response.text.contains("never said what became of it"), "{}", about.response);
+        }
+    }
+}
+
+#[test]
+fn who_is_late_and_who_is_unknown_share_a_report_and_only_one_of_them_is_tried_again() {
+    let mut world = World::of(2);
+    world.policy.on_receipt_expiry = OnReceiptExpiry::DelayDsn;
+    world.report(vec![accepted(&["r1"]), deferred()]);
+    world.item.delay_dsn_at = Some(start() + PATIENCE);
+    world.wait(PATIENCE);
+    let settlement = world.by_time().unwrap();
+    assert_eq!(notified(&settlement, DsnKind::Delayed), [0, 1]);
+    let dsn = &settlement.write.dsns[0];
+    assert_eq!(dsn.retry_until, world.item.expires_at);
+    assert_eq!(dsn.recipients.iter().map(|r| r.unconfirmed).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
 fn silence_about_one_recipient_does_not_end_the_wait_of_another_for_the_same_receipt() {
     let mut world = World::of(2);
     world.report(vec![accepted(&["r1"]), deferred()]);

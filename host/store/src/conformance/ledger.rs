@@ -1,4 +1,4 @@
-//! Counters, events, receipts, the outbox and the check of bodies.
+//! Counters, events, the outbox and the check of bodies.
 
 use std::collections::BTreeMap;
 
@@ -77,31 +77,6 @@ pub(super) async fn events_keep_their_order_and_numbers(subject: &dyn Subject) {
         .expect("there is room");
     let events = bench.store().events(last, 100).await.expect("it can be read");
     assert_eq!(events.len(), 1, "the new event comes after all others");
-}
-
-pub(super) async fn receipts_are_kept_until_they_come(subject: &dyn Subject) {
-    let mut bench = Bench::new(subject, "receipts");
-    let put = sample::small(&sample::hop("a"));
-    let item = put.items[0].clone();
-    bench.store().put(put).await.expect("there is room");
-    let receipts: Vec<_> = ["z", "y", "x", "w"].map(|id| sample::receipt(&item, id)).into();
-    let settle = Settle { receipts: receipts.clone(), ..Settle::replace(item.clone()) };
-    bench.settle(settle).await.expect("it is there");
-    bench.reopen();
-    let list = |after: Option<&str>, limit| {
-        bench.store().receipts("fax".to_owned(), after.map(str::to_owned), limit)
-    };
-    assert_eq!(list(None, 100).await.expect("it can be read"), receipts);
-    assert_eq!(list(Some("z"), 2).await.expect("it can be read"), receipts[1..3]);
-    let one = bench.store().receipt("fax".to_owned(), "x".to_owned()).await.expect("it can be read");
-    assert_eq!(one.as_ref(), Some(&receipts[2]));
-    assert!(bench.store().receipts("sms".to_owned(), None, 9).await.expect("it can be read").is_empty());
-    let finished = vec![("fax".to_owned(), "z".to_owned()), ("fax".to_owned(), "never given".to_owned())];
-    let settle = Settle { finished_receipts: finished, ..Settle::replace(item.clone()) };
-    bench.settle(settle).await.expect("it is there");
-    let event = sample::event(item.id.message, EventKind::Receipt);
-    bench.store().finish_receipts(vec![receipts[3].clone()], vec![event]).await.expect("there is room");
-    assert_eq!(list(Some("z"), 100).await.expect("it can be read"), receipts[1..3], "nothing is left out");
 }
 
 pub(super) async fn the_outbox_keeps_what_is_owed(subject: &dyn Subject) {

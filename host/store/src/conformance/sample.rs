@@ -6,11 +6,11 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Content, DsnKind, DsnRecipient, DsnRequest, Envelope, EventKind, EventRecipient, Fate, Item, ItemId,
-    ItemRecipient, ItemState, MessageId, MessageInfo, NextHop, Origin, Priority, Recipient, RecipientState,
-    Response, TrackingEvent, TypedAddress,
+    ItemRecipient, ItemState, MessageId, MessageInfo, NextHop, Origin, Priority, ReceiptWord, Recipient,
+    RecipientState, Response, TrackingEvent, TypedAddress,
 };
 
-use crate::{Put, Settle, StoredReceipt};
+use crate::{PastReceipt, Put, Settle, StoredReceipt};
 
 /// This many seconds after the time in which all samples live.
 #[must_use]
@@ -141,6 +141,7 @@ pub fn pending(mut item: Item, until: Timestamp) -> Item {
             receipt_ids: vec![format!("job-{}", recipient.recipient.index)],
             response: Response::new(250, (2, 0, 0), "queued at the far end"),
             expires_at: until,
+            call: None,
         };
     }
     item
@@ -165,6 +166,7 @@ pub fn dsn(item: &Item, message: &MessageInfo, kind: DsnKind) -> DsnRequest {
                 response: Response::new(550, (5, 1, 1), "no such number"),
                 remote_id: None,
                 details: Vec::new(),
+                unconfirmed: false,
             })
             .collect(),
         at: time(1),
@@ -185,5 +187,13 @@ pub fn receipt(item: &Item, id: &str) -> StoredReceipt {
         decides: true,
         at: time(1),
         expires_at: time(600),
+        call: None,
     }
+}
+
+/// A receipt that nobody waits for any longer.
+#[must_use]
+pub fn past_receipt(item: &Item, id: &str, word: Option<ReceiptWord>) -> PastReceipt {
+    let StoredReceipt { connector, id, item, destination, sender, recipients, .. } = receipt(item, id);
+    PastReceipt { connector, id, item, destination, sender, recipients, word, at: time(2) }
 }

@@ -6,6 +6,7 @@ use postern_model::{ItemId, MessageId};
 use rusqlite::{Connection, Statement, params};
 
 use crate::sqlite::op::{Op, PutOp, SettleOp, fate_counter};
+use crate::sqlite::receipts::ReceiptStatements;
 use crate::sqlite::schema::ROW_VERSION;
 use crate::{PutDone, QueueIndex, QueueSetting, SettleDone, StoreError};
 
@@ -28,8 +29,7 @@ pub(super) struct Statements<'c> {
     put_outbox: Statement<'c>,
     has_outbox: Statement<'c>,
     remove_outbox: Statement<'c>,
-    put_receipt: Statement<'c>,
-    remove_receipt: Statement<'c>,
+    receipts: ReceiptStatements<'c>,
     add_counter: Statement<'c>,
     set_queue: Statement<'c>,
     remove_queue: Statement<'c>,
@@ -56,8 +56,7 @@ impl<'c> Statements<'c> {
             put_outbox: c.prepare("INSERT OR IGNORE INTO outbox(v, key, request) VALUES(?,?,?)")?,
             has_outbox: c.prepare("SELECT 1 FROM outbox WHERE key = ?")?,
             remove_outbox: c.prepare("DELETE FROM outbox WHERE key = ?")?,
-            put_receipt: c.prepare("INSERT OR REPLACE INTO receipts(connector, id, v, seq, receipt) VALUES(?,?,?,?,?)")?,
-            remove_receipt: c.prepare("DELETE FROM receipts WHERE connector = ? AND id = ?")?,
+            receipts: ReceiptStatements::prepare(c)?,
             add_counter: c.prepare(
                 "INSERT INTO counters(name, value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
             )?,
@@ -73,7 +72,7 @@ impl<'c> Statements<'c> {
 pub(super) struct Numbers {
     pub(super) message: u64,
     pub(super) event: u64,
-    pub(super) receipt: u64,
+    pub(super) past_receipt: u64,
 }
 
 /// What came of one write.
@@ -89,6 +88,8 @@ pub(super) struct Group<'g, 'c> {
     s: &'g mut Statements<'c>,
     index: &'g QueueIndex,
     files: &'g HashSet<u64>,
+    /// How many past receipts are kept.
+    receipt_memory: u64,
     pub(super) numbers: Numbers,
     counters: BTreeMap<&'static str, u64>,
     new_messages: HashMap<MessageId, u64>,
@@ -104,11 +105,12 @@ impl<'g, 'c> Group<'g, 'c> {
         s: &'g mut Statements<'c>,
         index: &'g QueueIndex,
         files: &'g HashSet<u64>,
+        receipt_memory: u64,
         numbers: Numbers,
     ) -> rusqlite::Result<Self> {
         s.begin.execute([])?;
         let (counters, new_messages, removed_files) = (BTreeMap::new(), HashMap::new(), Vec::new());
-        Ok(Self { s, index, files, numbers, counters, new_messages, removed_files })
+        Ok(Self { s, index, files, receipt_memory, numbers, counters, new_messages, removed_files })
     }
 
     /// Everything is on the disk when this returns.
@@ -135,11 +137,9 @@ impl<'g, 'c> Group<'g, 'c> {
                 self.s.set_queue.execute(params![&*hop.connector, &*hop.destination, ROW_VERSION, text])?;
             }
             Op::Record(events, _) => self.events(events)?,
-            Op::FinishReceipts(receipts, events, _) => {
-                for (connector, id) in receipts {
-                    self.s.remove_receipt.execute([connector, id])?;
-                }
-                self.events(events)?;
+            Op::ChangeReceipts(change, _) => {
+                self.s.receipts.change(change)?;
+                self.events(&change.events)?;
             }
             Op::DropOutbox(key, events, _) => {
                 if self.s.remove_outbox.execute([key])? == 0 {
@@ -239,13 +239,12 @@ impl<'g, 'c> Group<'g, 'c> {
         for (key, request) in &settle.dsns {
             self.s.put_outbox.execute(params![ROW_VERSION, key, request])?;
         }
-        for (connector, id, receipt) in &settle.receipts {
-            let number = signed(self.numbers.receipt);
-            self.numbers.receipt += 1;
-            self.s.put_receipt.execute(params![connector, id, ROW_VERSION, number, receipt])?;
-        }
-        for (connector, id) in &settle.finished_receipts {
-            self.s.remove_receipt.execute([connector, id])?;
+        self.s.receipts.settle(settle)?;
+        if self.receipt_memory > 0 {
+            for past in &settle.past_receipts {
+                self.s.receipts.remember(past, self.numbers.past_receipt, self.receipt_memory)?;
+                self.numbers.past_receipt += 1;
+            }
         }
         for (fate, n) in &settle.fates.0 {
             *self.counters.entry(fate_counter(*fate)).or_default() += u64::from(*n);

@@ -7,7 +7,10 @@ use postern_model::{Content, Fate, Item, ItemId, MessageInfo, NextHop, Origin, T
 use serde::Serialize;
 
 use crate::commit::Answer;
-use crate::{CountersChange, Put, PutDone, QueueSetting, Settle, SettleDone, StoreError, StoredReceipt};
+use crate::{
+    CountersChange, EarlyReceipt, PastReceipt, Put, PutDone, QueueSetting, ReceiptsChange, Settle,
+    SettleDone, StoreError, StoredReceipt,
+};
 
 /// A write. The texts are JSON.
 pub(super) enum Op {
@@ -15,7 +18,7 @@ pub(super) enum Op {
     Settle(Box<SettleOp>, Answer<SettleDone>),
     SetQueue(NextHop, QueueSetting, Answer<()>),
     Record(Vec<String>, Answer<()>),
-    FinishReceipts(Vec<(String, String)>, Vec<String>, Answer<()>),
+    ChangeReceipts(Box<ReceiptsOp>, Answer<()>),
     DropOutbox(String, Vec<String>, Answer<()>),
     DropEvents(u64, Answer<()>),
     Flush(Answer<()>),
@@ -57,6 +60,48 @@ pub(super) struct SettleOp {
     /// (connector, id, receipt).
     pub(super) receipts: Vec<(String, String, String)>,
     pub(super) finished_receipts: Vec<(String, String)>,
+    /// (connector, id, receipt).
+    pub(super) past_receipts: Vec<(String, String, String)>,
+}
+
+/// A change of what is known about receipts.
+pub(super) struct ReceiptsOp {
+    /// (connector, id, item).
+    pub(super) finished: Vec<(String, String, ItemId)>,
+    pub(super) noted: Vec<u64>,
+    pub(super) early: Vec<(EarlyKey, String)>,
+    pub(super) no_longer_early: Vec<EarlyKey>,
+    pub(super) events: Vec<String>,
+}
+
+/// What names an early receipt.
+pub(super) struct EarlyKey {
+    pub(super) connector: String,
+    pub(super) id: String,
+    /// Empty when the receipt names none.
+    pub(super) address: String,
+}
+
+impl EarlyKey {
+    fn of(early: &EarlyReceipt) -> Self {
+        let EarlyReceipt { connector, receipt, .. } = early;
+        let address = receipt.address.clone().unwrap_or_default();
+        Self { connector: connector.clone(), id: receipt.id.clone(), address }
+    }
+}
+
+impl ReceiptsOp {
+    /// Writes a change out.
+    pub(super) fn new(change: ReceiptsChange) -> Result<Self, StoreError> {
+        let early = |e: EarlyReceipt| Ok((EarlyKey::of(&e), json(&e)?));
+        Ok(Self {
+            finished: change.finished.into_iter().map(|r| (r.connector, r.id, r.item)).collect(),
+            noted: change.noted,
+            early: change.early.into_iter().map(early).collect::<Result<_, StoreError>>()?,
+            no_longer_early: change.no_longer_early.iter().map(EarlyKey::of).collect(),
+            events: texts(&change.events)?,
+        })
+    }
 }
 
 impl PutOp {
@@ -127,7 +172,11 @@ impl SettleOp {
         if settle.new_items.iter().any(foreign) {
             return Err(StoreError::Invalid(format!("a settlement of {id} with new items of wrong ids")));
         }
+        if settle.receipts.iter().any(|r| r.item != id) {
+            return Err(StoreError::Invalid(format!("a settlement of {id} with receipts of another item")));
+        }
         let receipt = |r: &StoredReceipt| Ok((r.connector.clone(), r.id.clone(), json(r)?));
+        let past = |r: &PastReceipt| Ok((r.connector.clone(), r.id.clone(), json(r)?));
         Ok(Self {
             item: id,
             token: None,
@@ -144,6 +193,7 @@ impl SettleOp {
             fates: settle.fates,
             receipts: settle.receipts.iter().map(receipt).collect::<Result<_, StoreError>>()?,
             finished_receipts: settle.finished_receipts,
+            past_receipts: settle.past_receipts.iter().map(past).collect::<Result<_, StoreError>>()?,
         })
     }
 }
@@ -167,7 +217,7 @@ impl Op {
     pub(super) fn confirm(self) {
         match self {
             Self::Record(_, answer)
-            | Self::FinishReceipts(_, _, answer)
+            | Self::ChangeReceipts(_, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::SetQueue(_, _, answer)
@@ -183,7 +233,7 @@ impl Op {
             Self::Settle(_, answer) => drop(answer.send(Err(error))),
             Self::SetQueue(_, _, answer)
             | Self::Record(_, answer)
-            | Self::FinishReceipts(_, _, answer)
+            | Self::ChangeReceipts(_, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::Flush(answer) => drop(answer.send(Err(error))),

@@ -27,6 +27,9 @@ pub struct SqliteOptions {
     pub cache_bytes: u64,
     /// Threads that read. Default 2.
     pub readers: usize,
+    /// Receipts that are remembered when nobody waits for them any longer, those of all connectors together; the
+    /// oldest is forgotten for each new one. 0: none. Default 100,000, which is about 30 MB.
+    pub receipt_memory: u32,
 }
 
 impl SqliteOptions {
@@ -51,6 +54,7 @@ impl Default for SqliteOptions {
             spare_pages: 4096,
             cache_bytes: 32 << 20,
             readers: 2,
+            receipt_memory: 100_000,
         }
     }
 }

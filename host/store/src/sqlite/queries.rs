@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postern_model::{Content, DsnRequest, Fate, Item, ItemId, MessageId, MessageInfo, TrackingEvent};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +13,7 @@ use crate::sqlite::group::{key, signed};
 use crate::sqlite::op::{ACCEPTED, GENERATED};
 use crate::sqlite::schema::ROW_VERSION;
 use crate::sqlite::sql_error;
-use crate::{Counters, Loaded, LoadedMessage, StoreError, StoredReceipt};
+use crate::{Counters, Loaded, LoadedMessage, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -79,33 +79,6 @@ fn message(
 /// DSN requests, oldest first.
 pub(super) fn outbox(c: &Connection, limit: usize) -> Answer<Vec<DsnRequest>> {
     all(c, "SELECT v, request FROM outbox ORDER BY seq LIMIT ?", [signed(limit as u64)], |r| json(r, 0, 1))
-}
-
-/// Receipts of a connector, oldest first. When the one to go on after is gone, from the beginning.
-pub(super) fn receipts(
-    c: &Connection,
-    connector: &str,
-    after: Option<&str>,
-    limit: usize,
-) -> Answer<Vec<StoredReceipt>> {
-    let after = match after {
-        Some(id) => {
-            let sql = "SELECT seq FROM receipts WHERE connector = ? AND id = ?";
-            c.query_row(sql, [connector, id], |r| r.get::<_, i64>(0))
-                .optional()
-                .map_err(sql_error)?
-                .unwrap_or(0)
-        }
-        None => 0,
-    };
-    let sql = "SELECT v, receipt FROM receipts WHERE connector = ? AND seq > ? ORDER BY seq LIMIT ?";
-    all(c, sql, params![connector, after, signed(limit as u64)], |r| json(r, 0, 1))
-}
-
-/// One receipt.
-pub(super) fn receipt(c: &Connection, connector: &str, id: &str) -> Answer<Option<StoredReceipt>> {
-    let sql = "SELECT v, receipt FROM receipts WHERE connector = ? AND id = ?";
-    Ok(all(c, sql, [connector, id], |r| json(r, 0, 1))?.pop())
 }
 
 /// Events after a number.

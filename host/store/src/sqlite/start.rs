@@ -117,6 +117,6 @@ fn read_numbers(c: &Connection) -> Result<Numbers, StoreError> {
     Ok(Numbers {
         message: next("SELECT max(seq) FROM messages")?,
         event: next("SELECT max(seq) FROM events")?.max(dropped + 1),
-        receipt: next("SELECT max(seq) FROM receipts")?,
+        past_receipt: next("SELECT max(seq) FROM past_receipts")?,
     })
 }

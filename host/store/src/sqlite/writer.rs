@@ -95,6 +95,7 @@ struct Writer<'c> {
     shared: Arc<Shared>,
     numbers: Numbers,
     files: HashSet<u64>,
+    receipt_memory: u64,
     room: Room,
     /// Writes other than messages that found no room, in order, before everything else.
     stuck: Vec<Op>,
@@ -125,6 +126,7 @@ pub(super) fn run(mut start: Start, ops: &Receiver<Op>) {
         shared: start.shared,
         numbers: start.numbers,
         files: start.files,
+        receipt_memory: start.options.receipt_memory.into(),
         room,
         stuck: Vec::new(),
         poisoned: None,
@@ -233,7 +235,8 @@ impl Writer<'_> {
     }
 
     fn execute(&mut self, ops: &[Op]) -> rusqlite::Result<(Done, Numbers)> {
-        let mut group = Group::begin(&mut self.statements, &self.shared.index, &self.files, self.numbers)?;
+        let (index, files, memory) = (&self.shared.index, &self.files, self.receipt_memory);
+        let mut group = Group::begin(&mut self.statements, index, files, memory, self.numbers)?;
         let outcomes = ops.iter().map(|op| group.execute(op)).collect::<rusqlite::Result<Vec<_>>>()?;
         group.commit()?;
         Ok((Done { outcomes, removed: group.removed_files }, group.numbers))

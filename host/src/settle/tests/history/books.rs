@@ -62,6 +62,7 @@ impl Books {
         check_stands(before, settlement, &decided, expected);
         self.enter_dsns(context, before, settlement, &decided, expected);
         self.enter_receipts(before, settlement);
+        check_past(before, settlement, expected);
         check_plan(context, before, settlement, expected);
 
         self.items.remove(&before.id.ordinal);
@@ -148,7 +149,9 @@ impl Books {
             for about in &dsn.recipients {
                 let index = about.recipient.index;
                 assert!(told.insert((dsn.kind, index)), "{index} stands twice in one DSN");
-                if dsn.kind == DsnKind::Delayed {
+                let unknown = decided.get(&index) == Some(&Fate::Unknown);
+                assert_eq!(about.unconfirmed, unknown, "{index}");
+                if dsn.kind == DsnKind::Delayed && !unknown {
                     assert!(self.told_of_delay.insert(index), "{index} is late for the second time");
                 }
             }
@@ -163,10 +166,9 @@ impl Books {
         for receipt in &settlement.write.receipts {
             assert_eq!(receipt.item, before.id);
             if receipt.decides {
-                let new = waiting_after.get(&receipt.id).is_some_and(|who| {
-                    who.0.iter().any(|r| waiting_before.get(&receipt.id).is_none_or(|b| !b.0.contains(r)))
-                });
-                assert!(new, "nobody newly waits for {}", receipt.id);
+                let (then, now) = (waiting_before.get(&receipt.id), waiting_after.get(&receipt.id));
+                let now = now.unwrap_or_else(|| panic!("nobody waits for {}", receipt.id));
+                assert!(then.is_none_or(|then| then.0 != now.0), "the same wait for {}", receipt.id);
             }
             let key = (receipt.connector.clone(), receipt.id.clone());
             self.receipts.insert(key, receipt.clone());
@@ -192,7 +194,7 @@ impl Books {
                 assert_eq!(kept.item, item.id);
                 let named: BTreeSet<u32> = kept.recipients.iter().map(|r| r.index).collect();
                 assert_eq!(named.len(), kept.recipients.len(), "{key:?} names somebody twice");
-                assert!(named.is_superset(&who), "{key:?} names {named:?}, but {who:?} wait for it");
+                assert_eq!(named, who, "{key:?}");
                 assert!(kept.expires_at >= until);
                 awaited.insert(key);
             }
@@ -257,6 +259,24 @@ fn check_stands(before: &Item, settlement: &Settlement, decided: &BTreeMap<u32, 
         assert_eq!((after.traps, after.state), (expected.traps, expected.state));
         assert_eq!(after.expires_at, before.expires_at);
     }
+}
+
+/// Who stopped waiting is remembered, with the word if the receipt itself brought it.
+fn check_past(before: &Item, settlement: &Settlement, expected: &Expected) {
+    let mut waiting_after = settlement.write.after.as_ref().map(waiting).unwrap_or_default();
+    let mut stopped: BTreeMap<String, (BTreeSet<u32>, Option<ReceiptWord>)> = BTreeMap::new();
+    for (id, (who, _)) in waiting(before) {
+        let still = waiting_after.remove(&id).unwrap_or_default().0;
+        let gone: BTreeSet<u32> = who.difference(&still).copied().collect();
+        if !gone.is_empty() {
+            let word = expected.word.as_ref().filter(|(told, _)| *told == id).map(|(_, word)| *word);
+            stopped.insert(id, (gone, word));
+        }
+    }
+    let past = settlement.write.past_receipts.iter();
+    let remembered = past.map(|r| (r.id.clone(), (r.recipients.iter().map(|r| r.index).collect(), r.word)));
+    assert_eq!(remembered.collect::<BTreeMap<_, _>>(), stopped);
+    assert_eq!(settlement.write.past_receipts.len(), stopped.len());
 }
 
 /// A retry is never planned for the past, and never for after the expiry.
@@ -331,15 +351,19 @@ fn dsn_of(context: Context<'_>, recipient: &Recipient, fate: Fate) -> Option<Dsn
     if context.message.envelope.reverse_path.is_empty() {
         return None;
     }
-    let (success, failure) = recipient.notify.map_or((false, true), |n| (n.success, n.failure));
+    let (success, failure, delay) =
+        recipient.notify.map_or((false, true, true), |n| (n.success, n.failure, n.delay));
+    let demanded = context.policy.relay_dsn && recipient.notify.is_none();
     match fate {
         Fate::Delivered => success.then_some(DsnKind::Delivered),
         Fate::Expanded => success.then_some(DsnKind::Expanded),
-        Fate::Relayed => {
-            let demanded = context.policy.relay_dsn && recipient.notify.is_none();
-            (success || demanded).then_some(DsnKind::Relayed)
-        }
-        Fate::Failed | Fate::Expired | Fate::Unknown => failure.then_some(DsnKind::Failed),
+        Fate::Relayed => (success || demanded).then_some(DsnKind::Relayed),
+        Fate::Failed | Fate::Expired => failure.then_some(DsnKind::Failed),
+        Fate::Unknown => match context.policy.on_receipt_expiry {
+            OnReceiptExpiry::FailureDsn => failure.then_some(DsnKind::Failed),
+            OnReceiptExpiry::DelayDsn => delay.then_some(DsnKind::Delayed),
+            OnReceiptExpiry::Success => (success || demanded).then_some(DsnKind::Relayed),
+        },
         Fate::Removed => None,
     }
 }

@@ -26,13 +26,16 @@ pub struct Expected {
     pub warns: bool,
     /// Recipients whose success the far end reports itself.
     pub reported: BTreeSet<u32>,
+    /// The receipt that the step brings, and its word.
+    pub word: Option<(String, ReceiptWord)>,
 }
 
 impl Expected {
     /// Everything stays as it is.
     fn unchanged(item: &Item) -> Self {
         let stands = item.recipients.iter().map(|r| (r.recipient.index, stand(&r.state))).collect();
-        Self { stands, traps: item.traps, state: item.state, warns: false, reported: BTreeSet::new() }
+        let (traps, state, reported) = (item.traps, item.state, BTreeSet::new());
+        Self { stands, traps, state, warns: false, reported, word: None }
     }
 
     pub fn of_attempt(context: Context<'_>, item: &Item, report: &DeliveryReport) -> Self {
@@ -65,10 +68,17 @@ impl Expected {
         if matches!(receipt.state, ReceiptState::Pending(_)) {
             return None;
         }
+        expected.word = Some((receipt.id.clone(), receipt.state.word()));
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+        let named = receipt.address.as_deref().map(digits);
+        let is_named = |index: u32| {
+            let address = digits(recipient(index).address.address());
+            named.as_ref().is_none_or(|named| *named == address)
+        };
         let mut waited_for = false;
-        for stand in expected.stands.values_mut() {
+        for (index, stand) in &mut expected.stands {
             let Stand::Pending(ids) = stand else { continue };
-            if !ids.remove(&receipt.id) {
+            if !is_named(*index) || !ids.remove(&receipt.id) {
                 continue;
             }
             waited_for = true;
