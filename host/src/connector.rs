@@ -17,6 +17,7 @@ use crate::agents::Consents;
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
+use crate::receive::callback::CallbackBase;
 use crate::server::StartError;
 
 use delivery_agent::DeliveryAgentConnector;
@@ -151,6 +152,8 @@ pub struct Factory {
     receipts: ReceiptSender,
     metrics: Arc<Metrics>,
     is_queued: IsQueued,
+    /// `None`: nobody can call back.
+    callback: Option<CallbackBase>,
     /// Made for the first agent, and shared by all.
     runtime: Mutex<Option<Runtime>>,
 }
@@ -158,8 +161,13 @@ pub struct Factory {
 impl Factory {
     /// A factory for connectors that send receipts there, count here, and may ask whether an item is queued.
     #[must_use]
-    pub fn new(receipts: ReceiptSender, metrics: Arc<Metrics>, is_queued: IsQueued) -> Self {
-        Self { receipts, metrics, is_queued, runtime: Mutex::default() }
+    pub fn new(
+        receipts: ReceiptSender,
+        metrics: Arc<Metrics>,
+        is_queued: IsQueued,
+        callback: Option<CallbackBase>,
+    ) -> Self {
+        Self { receipts, metrics, is_queued, callback, runtime: Mutex::default() }
     }
 
     /// Makes the enabled connector of this name; `None` when the config has none. Blocking: an agent may have to be
@@ -193,7 +201,9 @@ impl Factory {
         let runtime = self.runtime(host)?;
         let name = agent.common.name.clone();
         Ok(match agent_spec(agent) {
-            Ok(spec) => {
+            Ok(mut spec) => {
+                let base = self.callback.as_ref().filter(|_| agent.grants.callback);
+                spec.doors.callback_url = base.map(|base| base.url_of(&agent.common.name));
                 let consents = Consents::of(&host.data_directory);
                 DeliveryAgentConnector::load(name, runtime, spec, agent.batch_size, &consents)
             }

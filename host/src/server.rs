@@ -30,6 +30,7 @@ use crate::operate::{self, ControlServer, OperateError, Operations, Reload};
 use crate::outbox::Outbox;
 use crate::private;
 use crate::receipts::Receipts;
+use crate::receive::callback::{CallbackBase, CallbackKey, CallbackListener};
 use crate::submit::Submitter;
 use crate::tracking::{self, Mover};
 
@@ -87,6 +88,8 @@ fn io_error(what: &'static str, path: &dyn std::fmt::Display) -> impl FnOnce(std
 pub struct Host {
     receive: BTreeMap<String, Vec<SocketAddr>>,
     admin: Option<SocketAddr>,
+    callback: Option<SocketAddr>,
+    callbacks: Stage,
     store: Arc<dyn Store>,
     submitter: Arc<Submitter>,
     grace: Duration,
@@ -143,7 +146,9 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     let submitter = Arc::new(Submitter::new(store, core.topology.clone(), core.metrics.clone()));
 
     let doors = Doors::new(core.clone(), submitter.clone(), incoming);
-    let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core))));
+    let callback = bind_callback(&config, &core).await?;
+    let base = callback.as_ref().map(CallbackListener::base);
+    let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core, base))));
     let opening = site.start(&config).await?;
     let operations = Arc::new(Operations {
         settler: core.settler.clone(),
@@ -174,11 +179,18 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
     followers.spawn(control.run(operations, followers.stop.clone()));
+    let mut callbacks = Stage::new("call-backs");
+    let callback_address = callback.as_ref().map(CallbackListener::address);
     let receive = site.open(&config, opening).await?;
+    if let Some(callback) = callback {
+        callbacks.spawn(callback.run(callbacks.stop.clone()));
+    }
     tracing::info!(host = config.host.name, ?receive, admin = ?admin_address, "postern runs");
     Ok(Host {
         receive,
         admin: admin_address,
+        callback: callback_address,
+        callbacks,
         store: core.store.clone(),
         submitter,
         grace: config.host.shutdown_grace,
@@ -199,11 +211,22 @@ async fn bind_admin(
     bound.map(Some).map_err(io_error("listening for the admin interface on", &address))
 }
 
+async fn bind_callback(config: &Config, core: &Core) -> Result<Option<CallbackListener>, StartError> {
+    let Some(address) = config.callback.listen else { return Ok(None) };
+    let data = &config.host.data_directory;
+    let key = CallbackKey::open(data).map_err(io_error("opening the key of call-backs in", &data.display()))?;
+    let (topology, connectors) = (core.topology.clone(), core.connectors.clone());
+    let receipts = core.receipts.clone();
+    let metrics = core.metrics.clone();
+    let bound = CallbackListener::bind(config, key, topology, connectors, metrics, receipts).await;
+    bound.map_err(io_error("listening for call-backs on", &address))
+}
+
 /// What makes the connectors of this host.
-fn factory(core: &Core) -> Factory {
+fn factory(core: &Core, callback: Option<CallbackBase>) -> Factory {
     let index = core.store.index().clone();
     let is_queued: IsQueued = Arc::new(move |item| index.item_view(item).is_some());
-    Factory::new(core.receipts.sender().clone(), core.metrics.clone(), is_queued)
+    Factory::new(core.receipts.sender().clone(), core.metrics.clone(), is_queued, callback)
 }
 
 /// The reload, as operators order it.
@@ -278,7 +301,10 @@ impl Host {
     /// When it cannot be written.
     pub fn write_ready_file(&self, path: &Path) -> Result<(), StartError> {
         let admin = self.admin.map(|a| a.to_string());
-        let json = serde_json::json!({ "pid": std::process::id(), "receive": self.receive, "admin": admin });
+        let callback = self.callback.map(|a| a.to_string());
+        let json = serde_json::json!({
+            "pid": std::process::id(), "receive": self.receive, "admin": admin, "callback": callback,
+        });
         let temporary = path.with_extension("tmp");
         std::fs::write(&temporary, json.to_string())
             .and_then(|()| std::fs::rename(&temporary, path))
@@ -297,6 +323,7 @@ impl Host {
     /// ended after `shutdown_grace` is cut off: its items are due again at the next start.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.grace;
+        self.callbacks.end(deadline).await;
         self.site.end(deadline).await;
         for stage in self.stages {
             stage.end(deadline).await;

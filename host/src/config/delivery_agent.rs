@@ -54,7 +54,7 @@ pub const HANDLES: u32 = 4096;
 pub const MOST_STATE: u64 = 1 << 30;
 
 /// Grants that are read and checked, but that the runtime of the agents does not know yet.
-const NOT_YET: [&str; 4] = ["directories", "state", "callback", "inbound"];
+const NOT_YET: [&str; 3] = ["directories", "state", "inbound"];
 
 /// `on_receipt_expiry`: what senders are told when the far end accepted a message and never said what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

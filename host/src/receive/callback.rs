@@ -20,13 +20,13 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postern_agent::CallbackRequest;
-use postern_model::Receipt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CallbackConfig, Config};
-use crate::connector::{BoxFuture, Connector, CurrentConnectors};
+use crate::connector::{Connector, CurrentConnectors};
 use crate::metrics::Metrics;
+use crate::receipts::ReceiptDoor;
 use crate::topology::CurrentTopology;
 
 use rate::Rate;
@@ -37,10 +37,6 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(20);
 /// After how many seconds a provider is asked to call again.
 const RETRY_AFTER: &str = "60";
 
-/// Takes the receipts of a connector and says whether all of them are done with: durable, or about nothing that this
-/// host waits for.
-pub type TakeReceipts = Arc<dyn Fn(String, Vec<Receipt>) -> BoxFuture<'static, bool> + Send + Sync>;
-
 /// The listener, bound.
 pub struct CallbackListener {
     listener: TcpListener,
@@ -49,13 +45,28 @@ pub struct CallbackListener {
     door: Arc<Door>,
 }
 
+/// What the URLs of call-backs are made of.
+#[derive(Clone)]
+pub struct CallbackBase {
+    url: String,
+    key: CallbackKey,
+}
+
+impl CallbackBase {
+    /// The URL of a connector.
+    #[must_use]
+    pub fn url_of(&self, connector: &str) -> String {
+        format!("{}/{connector}/{}", self.url, self.key.token_of(connector))
+    }
+}
+
 struct Door {
     config: CallbackConfig,
     key: CallbackKey,
     topology: Arc<CurrentTopology>,
     connectors: Arc<CurrentConnectors>,
     metrics: Arc<Metrics>,
-    take: TakeReceipts,
+    receipts: ReceiptDoor,
     rates: Mutex<BTreeMap<String, Rate>>,
 }
 
@@ -70,15 +81,27 @@ impl CallbackListener {
         topology: Arc<CurrentTopology>,
         connectors: Arc<CurrentConnectors>,
         metrics: Arc<Metrics>,
-        take: TakeReceipts,
+        receipts: ReceiptDoor,
     ) -> std::io::Result<Option<Self>> {
         let config = config.callback.clone();
         let Some(listen) = config.listen else { return Ok(None) };
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let door = Door { config, key, topology, connectors, metrics, take, rates: Mutex::default() };
+        let rates = Mutex::default();
+        let door = Door { config, key, topology, connectors, metrics, receipts, rates };
         Ok(Some(Self { listener, address, tls, door: Arc::new(door) }))
+    }
+
+    /// What the URLs begin with that agents tell their providers.
+    #[must_use]
+    pub fn base(&self) -> CallbackBase {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = self.door.config.public_url.clone();
+        CallbackBase {
+            url: url.unwrap_or_else(|| format!("{scheme}://{}", self.address)),
+            key: self.door.key.clone(),
+        }
     }
 
     /// Where it listens.
@@ -202,14 +225,11 @@ impl Door {
             End::Failed
         })?;
         if !reply.receipts.is_empty() {
-            let taken = (self.take)(name.to_owned(), reply.receipts.clone());
-            // The receipts are durable, or nobody waits for them, when this says so: only then may the provider forget.
-            let done = tokio::time::timeout(COMMIT_PATIENCE, taken).await;
-            if !done.unwrap_or(false) {
-                tracing::warn!(
-                    connector = name,
-                    "receipts of a call-back are not stored yet: it is to come again"
-                );
+            // The receipts are durable, or nobody waits for them, when this is done: only then may the provider forget.
+            let settled = self.receipts.settle(name, reply.receipts.clone());
+            let done = tokio::time::timeout(COMMIT_PATIENCE, settled).await;
+            if !matches!(done, Ok(Ok(()))) {
+                tracing::warn!(connector = name, "receipts of a call-back are not stored yet: it is to come again");
                 return Err(End::NotStored);
             }
         }
