@@ -214,7 +214,8 @@ async fn bind_admin(
 async fn bind_callback(config: &Config, core: &Core) -> Result<Option<CallbackListener>, StartError> {
     let Some(address) = config.callback.listen else { return Ok(None) };
     let data = &config.host.data_directory;
-    let key = CallbackKey::open(data).map_err(io_error("opening the key of call-backs in", &data.display()))?;
+    let key =
+        CallbackKey::open(data).map_err(io_error("opening the key of call-backs in", &data.display()))?;
     let (topology, connectors) = (core.topology.clone(), core.connectors.clone());
     let receipts = core.receipts.clone();
     let metrics = core.metrics.clone();

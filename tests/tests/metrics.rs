@@ -47,9 +47,13 @@ fn metrics_move_with_the_mail_and_the_health_pages_answer() {
         ("postern_client_refusals_total{connector=\"default\",what=\"550\"}", 1.0),
         ("postern_client_connections{connector=\"default\"}", 1.0),
         ("postern_store_ready", 1.0),
+        ("postern_agent_refusals_total{connector=\"hook\",what=\"http\"}", 0.0),
+        ("postern_agent_tcp_open{connector=\"hook\"}", 0.0),
     ] {
         assert_eq!(value(&text, start), Some(expected), "{start} in {text}");
     }
+    let requests = value(&text, "postern_agent_http_requests_total{connector=\"hook\"}");
+    assert!(requests.is_some_and(|requests| requests >= 1.0), "{text}");
     assert!(value(&text, "postern_accepted_bytes_total").is_some_and(|bytes| bytes > 100.0), "{text}");
     assert!(text.ends_with("# EOF\n"), "OpenMetrics ends with a mark");
     host.stop();

@@ -12,7 +12,7 @@ use wasmtime::component::{Component, InstancePre};
 use crate::bindings::{exported, imported};
 use crate::callback::{CallbackReply, CallbackRequest};
 use crate::connection::AgentConnection;
-use crate::egress::{self, Dialler, Trust};
+use crate::egress::{Authorities, Dialler, Trust};
 use crate::fault::{self, Fault, FaultKind, Phase};
 use crate::http::{HttpClient, HttpPolicy};
 use crate::inbound::Inbound;
@@ -241,6 +241,7 @@ struct Inner {
     shared: Arc<Shared>,
     description: Description,
     digest: String,
+    authorities: Option<Authorities>,
     imports: Vec<String>,
     exports: Vec<String>,
     interfaces: Interfaces,
@@ -260,7 +261,8 @@ impl Agent {
         let (imports, exports) = names(runtime, &component);
         let (prepared, interfaces) = prepare(runtime, &component, &path, &imports, &exports)?;
         let wanted = spec.delivery_protocol.clone();
-        let shared = share(runtime, spec)?;
+        let authorities = authorities(&spec)?;
+        let shared = share(runtime, spec, authorities.as_ref())?;
         let description = runtime.handle().block_on(describe(runtime, &prepared, &shared))?;
         if let Some(wanted) = &wanted
             && !wanted.eq_ignore_ascii_case(&description.protocol)
@@ -275,6 +277,7 @@ impl Agent {
             shared,
             description,
             digest,
+            authorities,
             imports,
             exports,
             interfaces,
@@ -298,6 +301,12 @@ impl Agent {
     #[must_use]
     pub fn differs_from(&self, file: &Path) -> bool {
         read(file, self.limits().component_bytes).is_ok_and(|wasm| digest(&wasm) != self.0.digest)
+    }
+
+    /// Whether its file of trusted certificates is there and has changed since. Blocking: the file is read.
+    #[must_use]
+    pub fn trusts_others_by_now(&self) -> bool {
+        self.0.authorities.as_ref().is_some_and(Authorities::have_changed)
     }
 
     /// The interfaces that the component imports.
@@ -564,8 +573,12 @@ fn optional(pre: &InstancePre<State>, has: Interfaces) -> wasmtime::Result<Optio
     })
 }
 
-fn share(runtime: &Runtime, spec: AgentSpec) -> Result<Arc<Shared>, LoadError> {
-    let trust = trust(runtime, &spec)?;
+fn share(
+    runtime: &Runtime,
+    spec: AgentSpec,
+    authorities: Option<&Authorities>,
+) -> Result<Arc<Shared>, LoadError> {
+    let trust = trust(runtime, &spec.grants, authorities)?;
     let dialler = Dialler::new(runtime.config().network.clone());
     let tcp = (!spec.grants.tcp.is_empty())
         .then(|| TcpDoor::new(&spec.grants.tcp, &trust, &spec.secrets, dialler.clone()))
@@ -598,16 +611,17 @@ fn share(runtime: &Runtime, spec: AgentSpec) -> Result<Arc<Shared>, LoadError> {
     }))
 }
 
+/// The authorities that the operator has named for an agent.
+fn authorities(spec: &AgentSpec) -> Result<Option<Authorities>, LoadError> {
+    let Some(path) = &spec.trusted_certificates else { return Ok(None) };
+    let failed = |why| LoadError::TrustedCertificates { path: path.clone(), why };
+    Authorities::read(path).map(Some).map_err(failed)
+}
+
 /// Whom an agent trusts. A machine without certificates still serves agents that speak no TLS.
-fn trust(runtime: &Runtime, spec: &AgentSpec) -> Result<Trust, LoadError> {
-    let more = match &spec.trusted_certificates {
-        None => rustls::RootCertStore::empty(),
-        Some(path) => egress::read_certificates(path)
-            .map_err(|why| LoadError::TrustedCertificates { path: path.clone(), why })?,
-    };
-    let tls = spec.grants.http.iter().any(HttpGrant::is_tls) || spec.grants.tcp.iter().any(TcpGrant::is_tls);
-    if !tls {
+fn trust(runtime: &Runtime, grants: &Grants, more: Option<&Authorities>) -> Result<Trust, LoadError> {
+    if !grants.http.iter().any(HttpGrant::is_tls) && !grants.tcp.iter().any(TcpGrant::is_tls) {
         return Ok(Trust::nobody());
     }
-    Trust::new(runtime.roots(), &more).map_err(LoadError::Certificates)
+    Trust::new(runtime.roots(), more).map_err(LoadError::Certificates)
 }

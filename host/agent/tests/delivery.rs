@@ -127,6 +127,19 @@ fn receipts_are_polled_where_the_agent_offers_it() {
 }
 
 #[test]
+fn a_secret_is_told_where_it_is_granted_and_otherwise_the_question_is_counted() {
+    let bench = Bench::new();
+    for (granted, said, refused) in [(true, "s3cret", 0), (false, "none", 1)] {
+        let mut spec = bench.spec("agents/secret");
+        spec.secrets.insert("key".to_owned(), Secret::new("s3cret"));
+        spec.grants.secrets = if granted { vec!["key".to_owned()] } else { vec![] };
+        let agent = bench.runtime.load(spec).unwrap();
+        assert_eq!(bench.texts(&agent, 1), [said]);
+        assert_eq!(agent.stats().secrets_refused, refused);
+    }
+}
+
+#[test]
 fn what_cannot_be_loaded_says_why() {
     let bench = Bench::new();
     let load = |spec: AgentSpec| bench.runtime.load(spec).err().unwrap();

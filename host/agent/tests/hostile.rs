@@ -211,7 +211,11 @@ fn an_item_that_was_kept_leads_nowhere() {
     });
     assert_eq!(first.outcomes.len(), 1);
     assert!(second.trapped && second.outcomes.is_empty());
-    assert!(fault(&second).contains("used after its `deliver` returned"), "{}", fault(&second));
+    assert!(
+        fault(&second).contains("used after the call that it was handed to had returned"),
+        "{}",
+        fault(&second)
+    );
 }
 
 #[test]

@@ -112,6 +112,21 @@ fn a_connection_lives_over_deliveries_and_ends_with_the_agents_own() {
 }
 
 #[test]
+fn a_connection_lives_over_ticks() {
+    let case = Case::new(server(talk));
+    let agent = case.agent(&[GRANT], "c smsc.example:PORT;l 99;|w ping;l 99;|w two;l 99;", Limits::default());
+    case.bench.run(async move {
+        let mut connection = open(&agent).await;
+        connection.deliver(&request(1, b"")).await;
+        connection.tick().await.unwrap();
+        let report = connection.deliver(&request(1, b"")).await;
+        let said = &report.outcomes[0].outcome.response().text;
+        assert_eq!(said, "w;lyou said ping;w;lyou said two;");
+        assert_eq!(agent.stats().tcp_connections, 1);
+    });
+}
+
+#[test]
 fn what_is_not_granted_never_leaves() {
     let case = Case::new(server(talk));
     let table: &[(&[&str], &str, &str)] = &[

@@ -176,6 +176,21 @@ fn trusted_certificates_that_are_none_disable_the_agent() {
 }
 
 #[test]
+fn trusted_certificates_that_change_are_noticed() {
+    let bench = Bench::new();
+    let path = bench.folder().join("trusted.pem");
+    std::fs::write(&path, tls::text("ca.pem")).unwrap();
+    let mut spec = bench.spec("agents/tcp-script");
+    spec.trusted_certificates = Some(path.clone());
+    let agent = bench.runtime.load(spec).unwrap();
+    assert!(!agent.trusts_others_by_now());
+    std::fs::write(&path, tls::text("self-signed.pem")).unwrap();
+    assert!(agent.trusts_others_by_now());
+    std::fs::remove_file(&path).unwrap();
+    assert!(!agent.trusts_others_by_now(), "a file that is away for a moment changes nothing");
+}
+
+#[test]
 fn a_far_end_that_speaks_no_tls_is_told_apart() {
     let case = Case::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

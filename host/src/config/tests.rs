@@ -25,9 +25,12 @@ fn samples(kind: &str) -> Vec<PathBuf> {
 /// Checks a text in a folder with the secret files and the drop directory that the samples speak of.
 fn check(text: &str) -> Result<(Config, Vec<Warning>), Report> {
     let folder = tempfile::tempdir().unwrap();
-    for (name, content, mode) in
-        [("closed.key", "s3cret\n", 0o600), ("open.key", "s3cret\n", 0o644), ("agent.wasm", "", 0o644)]
-    {
+    for (name, content, mode) in [
+        ("closed.key", "s3cret\n", 0o600),
+        ("open.key", "s3cret\n", 0o644),
+        ("agent.wasm", "", 0o644),
+        ("ca.pem", "", 0o644),
+    ] {
         let path = folder.path().join(name);
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

@@ -130,13 +130,13 @@ impl Connector for DeliveryAgentConnector {
     fn is_outdated(&self) -> bool {
         // One that has no agent may find one now.
         let Ok(agent) = &self.agent else { return true };
-        // While the file is not there, the agent that was loaded from it goes on.
+        // While a file is not there, the agent that was loaded from it goes on.
         let Some(file) = &self.file else { return false };
         if self.held_back.is_some() {
             // What lies there was looked at and held back. Another file, or an operator who agreed meanwhile, changes that.
             return true;
         }
-        agent.differs_from(file)
+        agent.differs_from(file) || agent.trusts_others_by_now()
     }
 
     fn agent_stats(&self) -> Option<AgentStats> {

@@ -229,7 +229,10 @@ impl Door {
             let settled = self.receipts.settle(name, reply.receipts.clone());
             let done = tokio::time::timeout(COMMIT_PATIENCE, settled).await;
             if !matches!(done, Ok(Ok(()))) {
-                tracing::warn!(connector = name, "receipts of a call-back are not stored yet: it is to come again");
+                tracing::warn!(
+                    connector = name,
+                    "receipts of a call-back are not stored yet: it is to come again"
+                );
                 return Err(End::NotStored);
             }
         }

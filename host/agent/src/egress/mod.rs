@@ -9,4 +9,4 @@ mod tls;
 pub(crate) use address::AddressKind;
 pub(crate) use dial::{ConnectError, Dialler};
 pub use network::{Network, NetworkFuture, SystemNetwork};
-pub(crate) use tls::{Identity, SystemRoots, Trust, error_in, in_words, read_certificates};
+pub(crate) use tls::{Authorities, Identity, SystemRoots, Trust, error_in, in_words};

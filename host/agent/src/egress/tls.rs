@@ -1,7 +1,7 @@
 //! Trust: whose certificates an agent's far ends may show, and the certificate that the host shows for it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -44,16 +44,11 @@ impl Trust {
     }
 
     /// Trusts whom the system trusts, and `more` beside.
-    pub(crate) fn new(system: &SystemRoots, more: &RootCertStore) -> io::Result<Self> {
-        let system = match system.get() {
-            Ok(system) if more.is_empty() => return Ok(Self(system)),
-            Ok(system) => system,
-            // The operator has named whom to trust, which may be all that this machine needs.
-            Err(_) if !more.is_empty() => Arc::new(RootCertStore::empty()),
-            Err(error) => return Err(error),
-        };
-        let mut roots = RootCertStore::clone(&system);
-        roots.extend(more.roots.iter().cloned());
+    pub(crate) fn new(system: &SystemRoots, more: Option<&Authorities>) -> io::Result<Self> {
+        let Some(more) = more else { return system.get().map(Self) };
+        // The operator has named whom to trust, which may be all that this machine needs.
+        let mut roots = system.get().map_or_else(|_| RootCertStore::empty(), |system| (*system).clone());
+        roots.extend(more.roots.roots.iter().cloned());
         Ok(Self(Arc::new(roots)))
     }
 
@@ -105,20 +100,36 @@ impl Identity {
     }
 }
 
-/// The authorities in a PEM file.
-///
-/// # Errors
-/// Why the file cannot be read, or what in it is no certificate of an authority.
-pub(crate) fn read_certificates(path: &Path) -> Result<RootCertStore, String> {
-    let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    for (at, certificate) in certificates(&text).map_err(|error| error.to_string())?.into_iter().enumerate() {
-        roots.add(certificate).map_err(|error| format!("certificate {}: {}", at + 1, in_words(&error)))?;
+/// A PEM file of authorities that are trusted beside the system's, as it was when it was read.
+pub(crate) struct Authorities {
+    path: PathBuf,
+    text: Vec<u8>,
+    roots: RootCertStore,
+}
+
+impl Authorities {
+    /// Reads the file. Blocking.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or what in it is no certificate of an authority.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read(path).map_err(|error| error.to_string())?;
+        let mut roots = RootCertStore::empty();
+        let found = certificates(&text).map_err(|error| error.to_string())?;
+        for (at, certificate) in found.into_iter().enumerate() {
+            let added = roots.add(certificate);
+            added.map_err(|error| format!("certificate {}: {}", at + 1, in_words(&error)))?;
+        }
+        if roots.is_empty() {
+            return Err("it holds no certificate in PEM".to_owned());
+        }
+        Ok(Self { path: path.to_owned(), text, roots })
     }
-    if roots.is_empty() {
-        return Err("it holds no certificate in PEM".to_owned());
+
+    /// Whether the file is there and is not what it was. Blocking.
+    pub(crate) fn have_changed(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|text| text != self.text)
     }
-    Ok(roots)
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {

@@ -1,12 +1,12 @@
-  ;; Acts out the script that its settings are (a JSON string), one part for each call, parts separated by "|". A part is
-  ;; steps, each a letter, a blank, an argument and ";":
+  ;; Acts out the script that its settings are (a JSON string, or an object with one), one part for each deliver and tick,
+  ;; parts separated by "|". A part is steps, each a letter, a blank, an argument and ";":
   ;;   c TARGET  connects; the connection is the one that the other steps use, also in later calls
   ;;   w TEXT    writes the text and CRLF         n COUNT  writes so many zero bytes
   ;;   r MAX     reads                            l MAX    reads a line
   ;;   x         closes                           d        drops
   ;;   t MS      what the steps behind it may take; at first 5000
-  ;; The delivered outcome's text tells what each step gave: its letter, then what was read, or "!N TEXT" for a fault, or
-  ;; "-" for a stream that ended before a line, then ";".
+  ;; The text of the next delivered outcome tells what each step gave: its letter, then what was read, or "!N TEXT" for a
+  ;; fault, or "-" for a stream that ended before a line, then ";".
   (import "postern:delivery-agent/tcp@0.1.0" "connect" (func $tcp_connect (param i32 i32 i32 i32)))
   (import "postern:delivery-agent/tcp@0.1.0" "[method]connection.read" (func $tcp_read (param i32 i32 i32 i32)))
   (import "postern:delivery-agent/tcp@0.1.0" "[method]connection.read-line" (func $tcp_line (param i32 i32 i32 i32)))
@@ -42,6 +42,12 @@
         (local.set $length (i32.sub (local.get $length) (i32.const 1)))
         (br $digit)))
     (local.get $value))
+
+  (func $quote_before (param $at i32) (result i32)
+    (loop $back
+      (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+      (br_if $back (i32.ne (i32.load8_u (local.get $at)) (i32.const 34))))
+    (local.get $at))
 
   ;; Whether the result at 64 is a fault, which is then told.
   (func $faulty (result i32)
@@ -99,17 +105,19 @@
       (then (global.set $patience (call $number (local.get $from) (local.get $length)))))
     (call $say (i32.const 59)))
 
-  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
-    (local $op i32) (local $from i32) (local $outcome i32)
-    (call $drop_item (local.get $item))
+  (func $part
+    (local $op i32) (local $from i32)
     (if (i32.eqz (global.get $at))
       (then
         (call $settings (i32.const 64))
-        ;; Without the quotes around it.
-        (global.set $at (i32.add (i32.load (i32.const 64)) (i32.const 1)))
-        (global.set $end (i32.add (global.get $at) (i32.sub (i32.load (i32.const 68)) (i32.const 2))))))
-    (global.set $out (call $memory (i32.const 8192)))
-    (global.set $out_end (global.get $out))
+        ;; What is between the last two quotes.
+        (global.set $end
+          (call $quote_before (i32.add (i32.load (i32.const 64)) (i32.load (i32.const 68)))))
+        (global.set $at (i32.add (call $quote_before (global.get $end)) (i32.const 1)))))
+    (if (i32.eqz (global.get $out))
+      (then
+        (global.set $out (call $memory (i32.const 8192)))
+        (global.set $out_end (global.get $out))))
     (block $part
       (loop $next
         (br_if $part (i32.ge_u (global.get $at) (global.get $end)))
@@ -127,8 +135,18 @@
             (br $scan)))
         (call $step (local.get $op) (local.get $from) (i32.sub (global.get $at) (local.get $from)))
         (global.set $at (i32.add (global.get $at) (i32.const 1)))
-        (br $next)))
+        (br $next))))
+
+  (func (export "postern:delivery-agent/session@0.1.0#tick") (result i32)
+    (call $part)
+    (memory.fill (i32.const 128) (i32.const 0) (i32.const 64))
+    (i32.const 128))
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (local $outcome i32)
+    (call $drop_item (local.get $item))
+    (call $part)
     (local.set $outcome (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
     (call $outcome (local.get $outcome) (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)
       (global.get $out) (i32.sub (global.get $out_end) (global.get $out)))
+    (global.set $out (i32.const 0))
     (call $ok (local.get $outcome) (i32.const 1)))
