@@ -57,6 +57,11 @@ pub trait Connector: Send + Sync + 'static {
         })
     }
 
+    /// Where [`Self::callback`] is reached; `None`: nowhere.
+    fn callback_url(&self) -> Option<&str> {
+        None
+    }
+
     /// How many items [`Connection::deliver_batch`] takes at once, for far ends with a window.
     fn batch_size(&self) -> usize {
         1

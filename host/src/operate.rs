@@ -174,6 +174,7 @@ impl Operations {
         let hops = self.store().index().hops();
         let rows = config.outgoing().map(|outgoing| {
             let running = self.connectors.get(&outgoing.name);
+            let callback_url = running.as_ref().and_then(|c| c.callback_url().map(str::to_owned));
             let notice = running.as_ref().and_then(|c| c.notice().map(str::to_owned));
             let (state, reason) = match (outgoing.enabled, running.map(|c| c.state())) {
                 (false, _) => ("off", None),
@@ -189,6 +190,7 @@ impl Operations {
                 "state": state,
                 "reason": reason,
                 "address_spaces": outgoing.address_spaces.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "callback_url": callback_url,
                 "queued": items,
             })
         });

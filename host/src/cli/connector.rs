@@ -27,5 +27,8 @@ pub fn run(common: &Common, verb: &ConnectorVerb) -> CliResult {
             .row(["connector", "kind", "state", "queued", "address_spaces", "reason"].map(|n| field(row, n)));
     }
     table.print();
+    for row in answer.as_array().into_iter().flatten().filter(|row| row["callback_url"].is_string()) {
+        println!("\ncall-backs of {}: {}", field(row, "connector"), field(row, "callback_url"));
+    }
     Ok(ExitCode::SUCCESS)
 }

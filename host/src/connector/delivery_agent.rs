@@ -20,6 +20,8 @@ pub struct DeliveryAgentConnector {
     agent: Result<Agent, String>,
     /// Why the agent is not the one in its file.
     held_back: Option<String>,
+    /// Where its provider can call back.
+    callback_url: Option<String>,
     /// The most items that the agent gets in one call.
     batch_size: usize,
 }
@@ -35,7 +37,7 @@ impl DeliveryAgentConnector {
         batch_size: usize,
         consents: &Consents,
     ) -> Self {
-        let file = spec.component.clone();
+        let (file, callback_url) = (spec.component.clone(), spec.doors.callback_url.clone());
         let (agent, held_back) = match agents::load(&runtime, spec, consents) {
             Ok(agreed) => (Ok(agreed.agent), agreed.held_back),
             Err(error) => {
@@ -52,14 +54,22 @@ impl DeliveryAgentConnector {
         if let Some(why) = &held_back {
             tracing::warn!(connector = %name, "{why}");
         }
-        Self { name, runtime, file: Some(file), agent, held_back, batch_size }
+        Self { name, runtime, file: Some(file), agent, held_back, callback_url, batch_size }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, file: None, agent: Err(reason), held_back: None, batch_size: 1 }
+        Self {
+            name,
+            runtime,
+            file: None,
+            agent: Err(reason),
+            held_back: None,
+            callback_url: None,
+            batch_size: 1,
+        }
     }
 }
 
@@ -106,6 +116,11 @@ impl Connector for DeliveryAgentConnector {
                 Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
             })
         })
+    }
+
+    fn callback_url(&self) -> Option<&str> {
+        let agent = self.agent.as_ref().ok()?;
+        self.callback_url.as_deref().filter(|_| agent.interfaces().callback)
     }
 
     fn batch_size(&self) -> usize {

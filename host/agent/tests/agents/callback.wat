@@ -1,4 +1,20 @@
-  ;; Takes the body of a call-back as the id of a receipt that says delivered, and sends the body back.
+  ;; Accepts the first recipient with the receipt "done". Takes the body of a call-back as the id of a receipt that says
+  ;; delivered, and sends the body back.
+  (data (i32.const 320) "\10\01\00\00\04\00\00\00")
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (local $at i32)
+    (call $drop_item (local.get $item))
+    (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
+    (memory.fill (local.get $at) (i32.const 0) (i32.const 60))
+    ;; accepted: receipt ids, response
+    (i32.store8 offset=4 (local.get $at) (i32.const 3))
+    (i32.store offset=8 (local.get $at) (i32.const 320))
+    (i32.store offset=12 (local.get $at) (i32.const 1))
+    (i32.store16 offset=16 (local.get $at) (i32.const 250))
+    (i32.store8 offset=18 (local.get $at) (i32.const 2))
+    (i32.store offset=24 (local.get $at) (i32.const 272))
+    (i32.store offset=28 (local.get $at) (i32.const 4))
+    (call $ok (local.get $at) (i32.const 1)))
   (func (export "postern:delivery-agent/callback@0.1.0#handle")
     (param $method i32) (param i32) (param $path i32) (param i32) (param $query i32) (param i32) (param i32)
     (param $headers i32) (param i32) (param $body i32) (param $length i32) (result i32)
