@@ -3,6 +3,7 @@
 //! [`Store`] is what the host knows; [`sqlite::SqliteStore`] is the embedded default. Leases and what is
 //! due live in memory, in the [`QueueIndex`] that every backend keeps up to date with its commits.
 
+mod agent_state;
 mod commit;
 pub mod conformance;
 mod index;
@@ -10,6 +11,7 @@ mod receipt;
 pub mod sqlite;
 mod store;
 
+pub use agent_state::{AgentStateChange, AgentStateCheck, AgentStateWrite};
 pub use commit::{Commit, Read};
 pub use index::{HopView, ItemView, Lease, QueueIndex, ReadyFeed};
 pub use receipt::{

@@ -2,6 +2,7 @@
 //!
 //! The data directory holds `LOCK`, `queue.db` with its `-wal` and `-shm`, `big/` and `incoming/`.
 
+mod agent_state;
 mod bodies;
 mod check;
 mod group;
@@ -31,9 +32,9 @@ use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Commit, Counters, EarlyReceipt, FoundReceipts, Loaded, LoadedMessage, Put, PutDone, QueueIndex,
-    QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store, StoreError, StoreHealth,
-    StoredReceipt,
+    AgentStateChange, Commit, Counters, EarlyReceipt, FoundReceipts, Loaded, LoadedMessage, Put, PutDone,
+    QueueIndex, QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store, StoreError,
+    StoreHealth, StoredReceipt,
 };
 use bodies::Bodies;
 pub use bodies::IncomingFile;
@@ -247,6 +248,25 @@ impl Store for SqliteStore {
 
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>> {
         self.readers.read(move |c| receipts::early(c, limit))
+    }
+
+    fn agent_state(&self, connector: String, key: String) -> Read<Option<Vec<u8>>> {
+        self.readers.read(move |c| agent_state::get(c, &connector, &key))
+    }
+
+    fn agent_state_keys(&self, connector: String, prefix: String, limit: usize) -> Read<Vec<String>> {
+        self.readers.read(move |c| agent_state::keys(c, &connector, &prefix, limit))
+    }
+
+    fn agent_state_usage(&self, connector: String) -> Read<u64> {
+        self.readers.read(move |c| agent_state::usage(c, &connector))
+    }
+
+    fn change_agent_state(&self, change: AgentStateChange) -> Commit<()> {
+        self.write(|answer| {
+            change.check_keys()?;
+            Ok(Op::ChangeAgentState(Box::new(change), answer))
+        })
     }
 
     fn events(&self, after: u64, limit: usize) -> Read<Vec<(u64, TrackingEvent)>> {

@@ -9,8 +9,8 @@ use postern_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Commit, EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, QueueIndex, Read, ReceiptKey,
-    ReceiptsChange, StoredReceipt,
+    AgentStateChange, Commit, EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, QueueIndex, Read,
+    ReceiptKey, ReceiptsChange, StoredReceipt,
 };
 
 /// Keeps everything that was accepted until its fate is decided.
@@ -68,6 +68,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Receipts that came early, at most `limit`.
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>>;
+
+    /// A value of an agent's state; `None`: the key has none.
+    fn agent_state(&self, connector: String, key: String) -> Read<Option<Vec<u8>>>;
+
+    /// The keys of a connector's state that begin so, in their order, at most `limit`.
+    fn agent_state_keys(&self, connector: String, prefix: String, limit: usize) -> Read<Vec<String>>;
+
+    /// Bytes that the state of a connector takes, keys and values together.
+    fn agent_state_usage(&self, connector: String) -> Read<u64>;
+
+    /// Changes a connector's state. To change it together with what an attempt made of an item, see
+    /// [`Settle::agent_state`].
+    fn change_agent_state(&self, change: AgentStateChange) -> Commit<()>;
 
     /// Events that were not yet moved to the tracking files: their sequence numbers and themselves, in order.
     fn events(&self, after: u64, limit: usize) -> Read<Vec<(u64, TrackingEvent)>>;
@@ -132,6 +145,10 @@ pub struct Settle {
     pub finished_receipts: Vec<(String, String)>,
     /// Receipts to remember. A store keeps the last so many of all its connectors.
     pub past_receipts: Vec<PastReceipt>,
+    /// What the agent wrote on the way. When it may not be made ([`StoreError::StateConflict`],
+    /// [`StoreError::StateFull`]), nothing of the settlement is, and another one has to be handed in: who holds a lease
+    /// uses [`Store::settle`] for the first, which leaves the lease alone, and ends it with the one that is taken.
+    pub agent_state: Option<AgentStateChange>,
 }
 
 impl Settle {
@@ -158,6 +175,7 @@ impl Settle {
             receipts: Vec::new(),
             finished_receipts: Vec::new(),
             past_receipts: Vec::new(),
+            agent_state: None,
         }
     }
 }
@@ -276,6 +294,24 @@ pub enum StoreError {
     /// Something stored cannot be read.
     #[error("the store cannot be read: {0}")]
     Damaged(String),
+    /// A value of an agent's state is not as it was expected: somebody else changed it. Nothing was stored.
+    #[error("the state of connector {connector} has changed under the key {key:?}")]
+    StateConflict {
+        /// The connector.
+        connector: String,
+        /// The first key whose check failed.
+        key: String,
+    },
+    /// An agent's state would become larger than it may. Nothing was stored.
+    #[error("the state of connector {connector} would take {bytes} bytes, and {quota} are granted")]
+    StateFull {
+        /// The connector.
+        connector: String,
+        /// What it would take.
+        bytes: u64,
+        /// What it may.
+        quota: u64,
+    },
     /// A write that makes no sense (an unknown item, a message without items).
     #[error("not a valid write: {0}")]
     Invalid(String),

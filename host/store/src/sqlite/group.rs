@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use postern_model::{ItemId, MessageId};
 use rusqlite::{Connection, Statement, params};
 
+use crate::sqlite::agent_state::AgentStateStatements;
 use crate::sqlite::op::{Op, PutOp, SettleOp, fate_counter};
 use crate::sqlite::receipts::ReceiptStatements;
 use crate::sqlite::schema::ROW_VERSION;
@@ -30,6 +31,7 @@ pub(super) struct Statements<'c> {
     has_outbox: Statement<'c>,
     remove_outbox: Statement<'c>,
     receipts: ReceiptStatements<'c>,
+    agent_state: AgentStateStatements<'c>,
     add_counter: Statement<'c>,
     set_queue: Statement<'c>,
     remove_queue: Statement<'c>,
@@ -57,6 +59,7 @@ impl<'c> Statements<'c> {
             has_outbox: c.prepare("SELECT 1 FROM outbox WHERE key = ?")?,
             remove_outbox: c.prepare("DELETE FROM outbox WHERE key = ?")?,
             receipts: ReceiptStatements::prepare(c)?,
+            agent_state: AgentStateStatements::prepare(c)?,
             add_counter: c.prepare(
                 "INSERT INTO counters(name, value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
             )?,
@@ -141,6 +144,10 @@ impl<'g, 'c> Group<'g, 'c> {
                 self.s.receipts.change(change)?;
                 self.events(&change.events)?;
             }
+            Op::ChangeAgentState(change, _) => match self.s.agent_state.admit(change)? {
+                Ok(admitted) => self.s.agent_state.make(change, &admitted)?,
+                Err(error) => return Ok(Outcome::Refused(error)),
+            },
             Op::DropOutbox(key, events, _) => {
                 if self.s.remove_outbox.execute([key])? == 0 {
                     return Ok(refused(format!("the outbox has no DSN request {key}")));
@@ -206,6 +213,13 @@ impl<'g, 'c> Group<'g, 'c> {
                 return Ok(refused(format!("item {} is there already", new.id)));
             }
         }
+        let state = match &settle.agent_state {
+            Some(change) => match self.s.agent_state.admit(change)? {
+                Ok(admitted) => Some((change, admitted)),
+                Err(error) => return Ok(Outcome::Refused(error)),
+            },
+            None => None,
+        };
         let item_key = key(seq, id.ordinal);
         let changed = match &settle.after_text {
             Some(text) => self.s.set_item.execute(params![ROW_VERSION, text, item_key])?,
@@ -229,6 +243,9 @@ impl<'g, 'c> Group<'g, 'c> {
                 self.removed_files.push((seq, id.message));
             }
             done.message_gone = true;
+        }
+        if let Some((change, admitted)) = state {
+            self.s.agent_state.make(change, &admitted)?;
         }
         self.settle_rest(settle)?;
         Ok(Outcome::Settle(done))

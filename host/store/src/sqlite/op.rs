@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::commit::Answer;
 use crate::{
-    CountersChange, EarlyReceipt, PastReceipt, Put, PutDone, QueueSetting, ReceiptsChange, Settle,
-    SettleDone, StoreError, StoredReceipt,
+    AgentStateChange, CountersChange, EarlyReceipt, PastReceipt, Put, PutDone, QueueSetting, ReceiptsChange,
+    Settle, SettleDone, StoreError, StoredReceipt,
 };
 
 /// A write. The texts are JSON.
@@ -19,6 +19,7 @@ pub(super) enum Op {
     SetQueue(NextHop, QueueSetting, Answer<()>),
     Record(Vec<String>, Answer<()>),
     ChangeReceipts(Box<ReceiptsOp>, Answer<()>),
+    ChangeAgentState(Box<AgentStateChange>, Answer<()>),
     DropOutbox(String, Vec<String>, Answer<()>),
     DropEvents(u64, Answer<()>),
     Flush(Answer<()>),
@@ -62,6 +63,7 @@ pub(super) struct SettleOp {
     pub(super) finished_receipts: Vec<(String, String)>,
     /// (connector, id, receipt).
     pub(super) past_receipts: Vec<(String, String, String)>,
+    pub(super) agent_state: Option<AgentStateChange>,
 }
 
 /// A change of what is known about receipts.
@@ -175,6 +177,7 @@ impl SettleOp {
         if settle.receipts.iter().any(|r| r.item != id) {
             return Err(StoreError::Invalid(format!("a settlement of {id} with receipts of another item")));
         }
+        settle.agent_state.as_ref().map_or(Ok(()), AgentStateChange::check_keys)?;
         let receipt = |r: &StoredReceipt| Ok((r.connector.clone(), r.id.clone(), json(r)?));
         let past = |r: &PastReceipt| Ok((r.connector.clone(), r.id.clone(), json(r)?));
         Ok(Self {
@@ -193,6 +196,7 @@ impl SettleOp {
             fates: settle.fates,
             receipts: settle.receipts.iter().map(receipt).collect::<Result<_, StoreError>>()?,
             finished_receipts: settle.finished_receipts,
+            agent_state: settle.agent_state,
             past_receipts: settle.past_receipts.iter().map(past).collect::<Result<_, StoreError>>()?,
         })
     }
@@ -208,7 +212,8 @@ impl Op {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Put(put, _) => usize::try_from(put.cost).unwrap_or(usize::MAX),
-            Self::Settle(..) => 1024,
+            Self::Settle(settle, _) => 1024 + settle.agent_state.as_ref().map_or(0, AgentStateChange::bytes),
+            Self::ChangeAgentState(change, _) => change.bytes(),
             _ => 64,
         }
     }
@@ -218,6 +223,7 @@ impl Op {
         match self {
             Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
+            | Self::ChangeAgentState(_, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::SetQueue(_, _, answer)
@@ -234,6 +240,7 @@ impl Op {
             Self::SetQueue(_, _, answer)
             | Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
+            | Self::ChangeAgentState(_, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::Flush(answer) => drop(answer.send(Err(error))),
