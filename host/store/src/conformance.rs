@@ -5,6 +5,7 @@
 pub mod sample;
 
 mod agent_state;
+mod intents;
 mod leases;
 mod ledger;
 mod puts;
@@ -72,6 +73,8 @@ pub async fn run(subject: &dyn Subject) {
     agent_state::a_change_of_state_is_checked_against_what_was_there_before(subject).await;
     agent_state::state_keeps_to_its_quota(subject).await;
     agent_state::state_and_settlement_are_stored_together_or_not_at_all(subject).await;
+    intents::an_intent_is_there_until_its_attempt_has_ended(subject).await;
+    intents::there_is_no_intent_without_an_item(subject).await;
 }
 
 /// A store and how to close and open it again.

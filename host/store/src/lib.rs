@@ -7,6 +7,7 @@ mod agent_state;
 mod commit;
 pub mod conformance;
 mod index;
+mod intent;
 mod receipt;
 pub mod sqlite;
 mod store;
@@ -14,6 +15,7 @@ mod store;
 pub use agent_state::{AgentStateChange, AgentStateCheck, AgentStateWrite};
 pub use commit::{Commit, Read};
 pub use index::{HopView, ItemView, Lease, QueueIndex, ReadyFeed};
+pub use intent::Intent;
 pub use receipt::{
     EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, ReceiptKey, ReceiptsChange, RememberedReceipt,
     StoredReceipt,

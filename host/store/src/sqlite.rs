@@ -32,9 +32,9 @@ use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AgentStateChange, Commit, Counters, EarlyReceipt, FoundReceipts, Loaded, LoadedMessage, Put, PutDone,
-    QueueIndex, QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store, StoreError,
-    StoreHealth, StoredReceipt,
+    AgentStateChange, Commit, Counters, EarlyReceipt, FoundReceipts, Intent, Loaded, LoadedMessage, Put,
+    PutDone, QueueIndex, QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store,
+    StoreError, StoreHealth, StoredReceipt,
 };
 use bodies::Bodies;
 pub use bodies::IncomingFile;
@@ -248,6 +248,14 @@ impl Store for SqliteStore {
 
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>> {
         self.readers.read(move |c| receipts::early(c, limit))
+    }
+
+    fn put_intent(&self, intent: Intent) -> Commit<()> {
+        self.write(|answer| Ok(Op::PutIntent(intent.item, op::json(&intent)?, answer)))
+    }
+
+    fn intents(&self) -> Read<Vec<Intent>> {
+        self.readers.read(queries::intents)
     }
 
     fn agent_state(&self, connector: String, key: String) -> Read<Option<Vec<u8>>> {

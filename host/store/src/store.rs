@@ -9,7 +9,7 @@ use postern_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentStateChange, Commit, EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, QueueIndex, Read,
+    AgentStateChange, Commit, EarlyReceipt, FoundReceipts, Intent, NewReceipt, PastReceipt, QueueIndex, Read,
     ReceiptKey, ReceiptsChange, StoredReceipt,
 };
 
@@ -68,6 +68,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Receipts that came early, at most `limit`.
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>>;
+
+    /// Records that an attempt is about to hand something over. Only when this has returned may the first byte leave. It
+    /// takes the place of an older one of the item.
+    fn put_intent(&self, intent: Intent) -> Commit<()>;
+
+    /// The intents of attempts that have not ended, in the order in which their messages came. After a start these are
+    /// the attempts that a crash cut off.
+    fn intents(&self) -> Read<Vec<Intent>>;
 
     /// A value of an agent's state; `None`: the key has none.
     fn agent_state(&self, connector: String, key: String) -> Read<Option<Vec<u8>>>;
@@ -149,6 +157,8 @@ pub struct Settle {
     /// [`StoreError::StateFull`]), nothing of the settlement is, and another one has to be handed in: who holds a lease
     /// uses [`Store::settle`] for the first, which leaves the lease alone, and ends it with the one that is taken.
     pub agent_state: Option<AgentStateChange>,
+    /// An attempt has ended: its [`Intent`] goes. Without this it stays, unless the item goes.
+    pub attempt_ended: bool,
 }
 
 impl Settle {
@@ -176,6 +186,7 @@ impl Settle {
             finished_receipts: Vec::new(),
             past_receipts: Vec::new(),
             agent_state: None,
+            attempt_ended: false,
         }
     }
 }

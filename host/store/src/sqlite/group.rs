@@ -32,6 +32,8 @@ pub(super) struct Statements<'c> {
     remove_outbox: Statement<'c>,
     receipts: ReceiptStatements<'c>,
     agent_state: AgentStateStatements<'c>,
+    put_intent: Statement<'c>,
+    remove_intent: Statement<'c>,
     add_counter: Statement<'c>,
     set_queue: Statement<'c>,
     remove_queue: Statement<'c>,
@@ -60,6 +62,8 @@ impl<'c> Statements<'c> {
             remove_outbox: c.prepare("DELETE FROM outbox WHERE key = ?")?,
             receipts: ReceiptStatements::prepare(c)?,
             agent_state: AgentStateStatements::prepare(c)?,
+            put_intent: c.prepare("INSERT OR REPLACE INTO intents(key, v, intent) VALUES(?,?,?)")?,
+            remove_intent: c.prepare("DELETE FROM intents WHERE key = ?")?,
             add_counter: c.prepare(
                 "INSERT INTO counters(name, value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
             )?,
@@ -76,6 +80,8 @@ pub(super) struct Numbers {
     pub(super) message: u64,
     pub(super) event: u64,
     pub(super) past_receipt: u64,
+    /// There may be intents: most hosts have none, and need not look for one with every settlement.
+    pub(super) intents: bool,
 }
 
 /// What came of one write.
@@ -148,6 +154,7 @@ impl<'g, 'c> Group<'g, 'c> {
                 Ok(admitted) => self.s.agent_state.make(change, &admitted)?,
                 Err(error) => return Ok(Outcome::Refused(error)),
             },
+            Op::PutIntent(item, intent, _) => return self.put_intent(*item, intent),
             Op::DropOutbox(key, events, _) => {
                 if self.s.remove_outbox.execute([key])? == 0 {
                     return Ok(refused(format!("the outbox has no DSN request {key}")));
@@ -205,8 +212,7 @@ impl<'g, 'c> Group<'g, 'c> {
 
     fn settle(&mut self, settle: &SettleOp) -> rusqlite::Result<Outcome> {
         let id = settle.item;
-        let row = self.new_messages.get(&id.message).copied().or_else(|| self.index.row(id.message));
-        let Some(seq) = row else { return Ok(no_item(id)) };
+        let Some(seq) = self.row(id.message) else { return Ok(no_item(id)) };
         // Everything that can be refused comes first.
         for new in &settle.new_items {
             if self.s.has_item.exists([key(seq, new.id.ordinal)])? {
@@ -227,6 +233,9 @@ impl<'g, 'c> Group<'g, 'c> {
         };
         if changed == 0 {
             return Ok(no_item(id));
+        }
+        if self.numbers.intents && (settle.attempt_ended || settle.after.is_none()) {
+            self.s.remove_intent.execute([item_key])?;
         }
         for (new, text) in settle.new_items.iter().zip(&settle.new_item_texts) {
             let key = key(seq, new.id.ordinal);
@@ -249,6 +258,22 @@ impl<'g, 'c> Group<'g, 'c> {
         }
         self.settle_rest(settle)?;
         Ok(Outcome::Settle(done))
+    }
+
+    fn put_intent(&mut self, id: ItemId, intent: &str) -> rusqlite::Result<Outcome> {
+        let Some(seq) = self.row(id.message) else { return Ok(no_item(id)) };
+        let key = key(seq, id.ordinal);
+        if !self.s.has_item.exists([key])? {
+            return Ok(no_item(id));
+        }
+        self.s.put_intent.execute(params![key, ROW_VERSION, intent])?;
+        self.numbers.intents = true;
+        Ok(Outcome::Done)
+    }
+
+    /// The row of a message, also when it came in this transaction.
+    fn row(&self, message: MessageId) -> Option<u64> {
+        self.new_messages.get(&message).copied().or_else(|| self.index.row(message))
     }
 
     fn settle_rest(&mut self, settle: &SettleOp) -> rusqlite::Result<()> {

@@ -20,6 +20,8 @@ pub(super) enum Op {
     Record(Vec<String>, Answer<()>),
     ChangeReceipts(Box<ReceiptsOp>, Answer<()>),
     ChangeAgentState(Box<AgentStateChange>, Answer<()>),
+    /// The item of an intent, and the intent.
+    PutIntent(ItemId, String, Answer<()>),
     DropOutbox(String, Vec<String>, Answer<()>),
     DropEvents(u64, Answer<()>),
     Flush(Answer<()>),
@@ -64,6 +66,7 @@ pub(super) struct SettleOp {
     /// (connector, id, receipt).
     pub(super) past_receipts: Vec<(String, String, String)>,
     pub(super) agent_state: Option<AgentStateChange>,
+    pub(super) attempt_ended: bool,
 }
 
 /// A change of what is known about receipts.
@@ -197,6 +200,7 @@ impl SettleOp {
             receipts: settle.receipts.iter().map(receipt).collect::<Result<_, StoreError>>()?,
             finished_receipts: settle.finished_receipts,
             agent_state: settle.agent_state,
+            attempt_ended: settle.attempt_ended,
             past_receipts: settle.past_receipts.iter().map(past).collect::<Result<_, StoreError>>()?,
         })
     }
@@ -224,6 +228,7 @@ impl Op {
             Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
             | Self::ChangeAgentState(_, answer)
+            | Self::PutIntent(_, _, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::SetQueue(_, _, answer)
@@ -241,6 +246,7 @@ impl Op {
             | Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
             | Self::ChangeAgentState(_, answer)
+            | Self::PutIntent(_, _, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::Flush(answer) => drop(answer.send(Err(error))),
