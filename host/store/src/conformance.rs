@@ -5,6 +5,7 @@
 pub mod sample;
 
 mod agent_state;
+mod inbound;
 mod intents;
 mod leases;
 mod ledger;
@@ -75,6 +76,9 @@ pub async fn run(subject: &dyn Subject) {
     agent_state::state_and_settlement_are_stored_together_or_not_at_all(subject).await;
     intents::an_intent_is_there_until_its_attempt_has_ended(subject).await;
     intents::there_is_no_intent_without_an_item(subject).await;
+    inbound::what_comes_again_from_the_far_side_is_taken_once(subject).await;
+    inbound::of_many_that_come_at_once_one_is_taken(subject).await;
+    inbound::ids_of_the_far_side_are_forgotten_by_time(subject).await;
 }
 
 /// A store and how to close and open it again.

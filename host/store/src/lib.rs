@@ -6,6 +6,7 @@
 mod agent_state;
 mod commit;
 pub mod conformance;
+mod inbound;
 mod index;
 mod intent;
 mod receipt;
@@ -14,6 +15,7 @@ mod store;
 
 pub use agent_state::{AgentStateChange, AgentStateCheck, AgentStateWrite};
 pub use commit::{Commit, Read};
+pub use inbound::InboundId;
 pub use index::{HopView, ItemView, Lease, QueueIndex, ReadyFeed};
 pub use intent::Intent;
 pub use receipt::{

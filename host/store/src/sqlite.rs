@@ -27,6 +27,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use postern_model::{Content, DsnRequest, ItemId, MessageId, NextHop, TrackingEvent};
 use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
@@ -248,6 +249,12 @@ impl Store for SqliteStore {
 
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>> {
         self.readers.read(move |c| receipts::early(c, limit))
+    }
+
+    fn forget_inbound(&self, before: Timestamp, limit: usize) -> Commit<usize> {
+        let (answer, commit) = Commit::pair();
+        self.hand_in(Op::ForgetInbound(before.as_microsecond(), limit, answer));
+        commit
     }
 
     fn put_intent(&self, intent: Intent) -> Commit<()> {

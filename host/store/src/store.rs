@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use postern_model::{
     Content, DsnRequest, Fate, Item, ItemId, MessageId, MessageInfo, NextHop, TrackingEvent,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentStateChange, Commit, EarlyReceipt, FoundReceipts, Intent, NewReceipt, PastReceipt, QueueIndex, Read,
-    ReceiptKey, ReceiptsChange, StoredReceipt,
+    AgentStateChange, Commit, EarlyReceipt, FoundReceipts, InboundId, Intent, NewReceipt, PastReceipt,
+    QueueIndex, Read, ReceiptKey, ReceiptsChange, StoredReceipt,
 };
 
 /// Keeps everything that was accepted until its fate is decided.
@@ -23,8 +24,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes a message with its items. Nothing of it is stored when it fails.
     ///
-    /// When [`Put::outbox_key`] is set and that DSN request is no longer in the outbox, nothing is stored and
-    /// [`PutDone::repeated`] says so.
+    /// When [`Put::outbox_key`] is set and that DSN request is no longer in the outbox, nothing is stored:
+    /// [`PutDone::Repeated`]. When [`Put::inbound`] is set and was seen before, nothing is stored either:
+    /// [`PutDone::AlreadyKnown`].
     fn put(&self, put: Put) -> Commit<PutDone>;
 
     /// Ends an attempt, or changes an item in another way, and gives its lease back. See [`Settle`].
@@ -68,6 +70,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Receipts that came early, at most `limit`.
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>>;
+
+    /// Forgets [`InboundId`]s of messages that were received before this time, the oldest first, at most `limit`; how
+    /// many there were. A repeat of them is a new message from then on.
+    fn forget_inbound(&self, before: Timestamp, limit: usize) -> Commit<usize>;
 
     /// Records that an attempt is about to hand something over. Only when this has returned may the first byte leave. It
     /// takes the place of an older one of the item.
@@ -123,13 +129,20 @@ pub struct Put {
     pub event: TrackingEvent,
     /// The key of the DSN request that this message fulfils; it leaves the outbox in the same commit.
     pub outbox_key: Option<String>,
+    /// What names it at the far side, when an agent handed it in: with the message it is remembered, so that it is
+    /// taken once.
+    pub inbound: Option<InboundId>,
 }
 
 /// What came of a [`Put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutDone {
+pub enum PutDone {
+    /// It is stored.
+    Stored,
     /// Nothing was stored, since the DSN request was fulfilled before.
-    pub repeated: bool,
+    Repeated,
+    /// Nothing was stored, since the message with this id came from the far side under the same id.
+    AlreadyKnown(MessageId),
 }
 
 /// What an attempt, a receipt or an operator made of an item: one atomic commit.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use postern_model::{ItemId, MessageId};
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use crate::sqlite::agent_state::AgentStateStatements;
 use crate::sqlite::op::{Op, PutOp, SettleOp, fate_counter};
 use crate::sqlite::receipts::ReceiptStatements;
 use crate::sqlite::schema::ROW_VERSION;
-use crate::{PutDone, QueueIndex, QueueSetting, SettleDone, StoreError};
+use crate::{InboundId, PutDone, QueueIndex, QueueSetting, SettleDone, StoreError};
 
 /// Everything that a commit executes, prepared once.
 pub(super) struct Statements<'c> {
@@ -32,6 +32,9 @@ pub(super) struct Statements<'c> {
     remove_outbox: Statement<'c>,
     receipts: ReceiptStatements<'c>,
     agent_state: AgentStateStatements<'c>,
+    find_inbound: Statement<'c>,
+    put_inbound: Statement<'c>,
+    forget_inbound: Statement<'c>,
     put_intent: Statement<'c>,
     remove_intent: Statement<'c>,
     add_counter: Statement<'c>,
@@ -62,6 +65,12 @@ impl<'c> Statements<'c> {
             remove_outbox: c.prepare("DELETE FROM outbox WHERE key = ?")?,
             receipts: ReceiptStatements::prepare(c)?,
             agent_state: AgentStateStatements::prepare(c)?,
+            find_inbound: c.prepare("SELECT message FROM inbound_ids WHERE connector = ? AND remote_id = ?")?,
+            put_inbound: c.prepare("INSERT INTO inbound_ids(connector, remote_id, message, at) VALUES(?,?,?,?)")?,
+            forget_inbound: c.prepare(
+                "DELETE FROM inbound_ids WHERE (connector, remote_id) IN
+                 (SELECT connector, remote_id FROM inbound_ids WHERE at < ? ORDER BY at LIMIT ?)",
+            )?,
             put_intent: c.prepare("INSERT OR REPLACE INTO intents(key, v, intent) VALUES(?,?,?)")?,
             remove_intent: c.prepare("DELETE FROM intents WHERE key = ?")?,
             add_counter: c.prepare(
@@ -88,6 +97,7 @@ pub(super) struct Numbers {
 pub(super) enum Outcome {
     Put(PutDone, u64),
     Settle(SettleDone),
+    Forgot(usize),
     Done,
     Refused(StoreError),
 }
@@ -155,6 +165,10 @@ impl<'g, 'c> Group<'g, 'c> {
                 Err(error) => return Ok(Outcome::Refused(error)),
             },
             Op::PutIntent(item, intent, _) => return self.put_intent(*item, intent),
+            Op::ForgetInbound(before, limit, _) => {
+                let limit = signed(*limit as u64);
+                return Ok(Outcome::Forgot(self.s.forget_inbound.execute([*before, limit])?));
+            }
             Op::DropOutbox(key, events, _) => {
                 if self.s.remove_outbox.execute([key])? == 0 {
                     return Ok(refused(format!("the outbox has no DSN request {key}")));
@@ -177,7 +191,12 @@ impl<'g, 'c> Group<'g, 'c> {
         if let Some(key) = &put.outbox_key
             && !self.s.has_outbox.exists([key])?
         {
-            return Ok(Outcome::Put(PutDone { repeated: true }, 0));
+            return Ok(Outcome::Put(PutDone::Repeated, 0));
+        }
+        if let Some(inbound) = &put.inbound
+            && let Some(first) = self.find_inbound(inbound)?
+        {
+            return Ok(Outcome::Put(PutDone::AlreadyKnown(first), 0));
         }
         if known || !put.owns_file {
             return Ok(refused(format!("message {id} is stored already")));
@@ -204,10 +223,14 @@ impl<'g, 'c> Group<'g, 'c> {
         for (item, text) in put.items.iter().zip(&put.item_texts) {
             self.s.put_item.execute(params![key(seq, item.id.ordinal), ROW_VERSION, size, text])?;
         }
+        if let Some(InboundId { connector, remote }) = &put.inbound {
+            let at = put.message.envelope.received_at.as_microsecond();
+            self.s.put_inbound.execute(params![connector, remote, &id.to_bytes()[..], at])?;
+        }
         self.event(&put.event)?;
         *self.counters.entry(put.counter()).or_default() += put.recipients;
         self.new_messages.insert(id, seq);
-        Ok(Outcome::Put(PutDone { repeated: false }, seq))
+        Ok(Outcome::Put(PutDone::Stored, seq))
     }
 
     fn settle(&mut self, settle: &SettleOp) -> rusqlite::Result<Outcome> {
@@ -258,6 +281,13 @@ impl<'g, 'c> Group<'g, 'c> {
         }
         self.settle_rest(settle)?;
         Ok(Outcome::Settle(done))
+    }
+
+    /// The message that came under an id of the far side.
+    fn find_inbound(&mut self, id: &InboundId) -> rusqlite::Result<Option<MessageId>> {
+        let InboundId { connector, remote } = id;
+        let bytes = self.s.find_inbound.query_row([connector, remote], |row| row.get::<_, [u8; 16]>(0));
+        Ok(bytes.optional()?.map(MessageId::from_bytes))
     }
 
     fn put_intent(&mut self, id: ItemId, intent: &str) -> rusqlite::Result<Outcome> {

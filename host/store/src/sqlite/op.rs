@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::commit::Answer;
 use crate::{
-    AgentStateChange, CountersChange, EarlyReceipt, PastReceipt, Put, PutDone, QueueSetting, ReceiptsChange,
-    Settle, SettleDone, StoreError, StoredReceipt,
+    AgentStateChange, CountersChange, EarlyReceipt, InboundId, PastReceipt, Put, PutDone, QueueSetting,
+    ReceiptsChange, Settle, SettleDone, StoreError, StoredReceipt,
 };
 
 /// A write. The texts are JSON.
@@ -22,6 +22,8 @@ pub(super) enum Op {
     ChangeAgentState(Box<AgentStateChange>, Answer<()>),
     /// The item of an intent, and the intent.
     PutIntent(ItemId, String, Answer<()>),
+    /// Received before this many microseconds since 1970, at most so many.
+    ForgetInbound(i64, usize, Answer<usize>),
     DropOutbox(String, Vec<String>, Answer<()>),
     DropEvents(u64, Answer<()>),
     Flush(Answer<()>),
@@ -42,6 +44,7 @@ pub(super) struct PutOp {
     /// False when a file of this name was there before, so that it must be left alone.
     pub(super) owns_file: bool,
     pub(super) outbox_key: Option<String>,
+    pub(super) inbound: Option<InboundId>,
     pub(super) recipients: u64,
     /// What it counts in the budget of waiting bytes.
     pub(super) cost: u64,
@@ -126,6 +129,7 @@ impl PutOp {
             let (said, found) = (message.size, put.content.size());
             return Err(StoreError::Invalid(format!("message {} of {found} bytes says {said}", message.id)));
         }
+        put.inbound.as_ref().map_or(Ok(()), InboundId::check)?;
         let info = json(&*message)?;
         let item_texts = texts(&put.items)?;
         let event = json(&put.event)?;
@@ -146,6 +150,7 @@ impl PutOp {
             sha256: [0; 32],
             owns_file: true,
             outbox_key: put.outbox_key,
+            inbound: put.inbound,
         })
     }
 
@@ -233,7 +238,7 @@ impl Op {
             | Self::DropEvents(_, answer)
             | Self::SetQueue(_, _, answer)
             | Self::Flush(answer) => drop(answer.send(Ok(()))),
-            Self::Put(..) | Self::Settle(..) | Self::Close => {}
+            Self::Put(..) | Self::Settle(..) | Self::ForgetInbound(..) | Self::Close => {}
         }
     }
 
@@ -242,6 +247,7 @@ impl Op {
         match self {
             Self::Put(_, answer) => drop(answer.send(Err(error))),
             Self::Settle(_, answer) => drop(answer.send(Err(error))),
+            Self::ForgetInbound(_, _, answer) => drop(answer.send(Err(error))),
             Self::SetQueue(_, _, answer)
             | Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
