@@ -9,7 +9,7 @@ use postern_model::{
     Content, Envelope, EventKind, EventRecipient, Item, ItemId, ItemRecipient, ItemState, MessageId,
     MessageInfo, NextHop, Origin, Recipient, Response, TrackingEvent, TypedAddress,
 };
-use postern_store::{Put, Store, StoreError, StoreHealth};
+use postern_store::{Put, PutDone, Store, StoreError, StoreHealth};
 
 use crate::config;
 use crate::metrics::Metrics;
@@ -187,11 +187,13 @@ impl Submitter {
             items,
             event,
             outbox_key: submission.outbox_key,
+            inbound: None,
         };
         // The commit is on the disk when this returns: from here on the message is ours.
-        let done = self.store.put(put).await?;
-        if !done.repeated {
-            self.metrics.accepted(&message, recipients);
+        match self.store.put(put).await? {
+            PutDone::Stored => self.metrics.accepted(&message, recipients),
+            PutDone::Repeated => {}
+            PutDone::AlreadyKnown(first) => return Ok(first),
         }
         Ok(message.id)
     }

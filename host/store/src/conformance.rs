@@ -4,6 +4,9 @@
 
 pub mod sample;
 
+mod agent_state;
+mod inbound;
+mod intents;
 mod leases;
 mod ledger;
 mod puts;
@@ -67,6 +70,15 @@ pub async fn run(subject: &dyn Subject) {
     receipts::what_is_past_is_remembered_newest_first(subject).await;
     receipts::early_receipts_are_kept_over_a_restart(subject).await;
     receipts::many_that_wait_for_one_id_are_told_up_to_a_limit(subject).await;
+    agent_state::agents_have_state_of_their_own(subject).await;
+    agent_state::a_change_of_state_is_checked_against_what_was_there_before(subject).await;
+    agent_state::state_keeps_to_its_quota(subject).await;
+    agent_state::state_and_settlement_are_stored_together_or_not_at_all(subject).await;
+    intents::an_intent_is_there_until_its_attempt_has_ended(subject).await;
+    intents::there_is_no_intent_without_an_item(subject).await;
+    inbound::what_comes_again_from_the_far_side_is_taken_once(subject).await;
+    inbound::of_many_that_come_at_once_one_is_taken(subject).await;
+    inbound::ids_of_the_far_side_are_forgotten_by_time(subject).await;
 }
 
 /// A store and how to close and open it again.

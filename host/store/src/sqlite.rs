@@ -2,6 +2,7 @@
 //!
 //! The data directory holds `LOCK`, `queue.db` with its `-wal` and `-shm`, `big/` and `incoming/`.
 
+mod agent_state;
 mod bodies;
 mod check;
 mod group;
@@ -26,14 +27,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use postern_model::{Content, DsnRequest, ItemId, MessageId, NextHop, TrackingEvent};
 use rusqlite::ErrorCode;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Commit, Counters, EarlyReceipt, FoundReceipts, Loaded, LoadedMessage, Put, PutDone, QueueIndex,
-    QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store, StoreError, StoreHealth,
-    StoredReceipt,
+    AgentStateChange, Commit, Counters, EarlyReceipt, FoundReceipts, Intent, Loaded, LoadedMessage, Put,
+    PutDone, QueueIndex, QueueSetting, Read, ReceiptKey, ReceiptsChange, Settle, SettleDone, Store,
+    StoreError, StoreHealth, StoredReceipt,
 };
 use bodies::Bodies;
 pub use bodies::IncomingFile;
@@ -247,6 +249,39 @@ impl Store for SqliteStore {
 
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>> {
         self.readers.read(move |c| receipts::early(c, limit))
+    }
+
+    fn forget_inbound(&self, before: Timestamp, limit: usize) -> Commit<usize> {
+        let (answer, commit) = Commit::pair();
+        self.hand_in(Op::ForgetInbound(before.as_microsecond(), limit, answer));
+        commit
+    }
+
+    fn put_intent(&self, intent: Intent) -> Commit<()> {
+        self.write(|answer| Ok(Op::PutIntent(intent.item, op::json(&intent)?, answer)))
+    }
+
+    fn intents(&self) -> Read<Vec<Intent>> {
+        self.readers.read(queries::intents)
+    }
+
+    fn agent_state(&self, connector: String, key: String) -> Read<Option<Vec<u8>>> {
+        self.readers.read(move |c| agent_state::get(c, &connector, &key))
+    }
+
+    fn agent_state_keys(&self, connector: String, prefix: String, limit: usize) -> Read<Vec<String>> {
+        self.readers.read(move |c| agent_state::keys(c, &connector, &prefix, limit))
+    }
+
+    fn agent_state_usage(&self, connector: String) -> Read<u64> {
+        self.readers.read(move |c| agent_state::usage(c, &connector))
+    }
+
+    fn change_agent_state(&self, change: AgentStateChange) -> Commit<()> {
+        self.write(|answer| {
+            change.check_keys()?;
+            Ok(Op::ChangeAgentState(Box::new(change), answer))
+        })
     }
 
     fn events(&self, after: u64, limit: usize) -> Read<Vec<(u64, TrackingEvent)>> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use postern_model::{
     Content, DsnRequest, Fate, Item, ItemId, MessageId, MessageInfo, NextHop, TrackingEvent,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Commit, EarlyReceipt, FoundReceipts, NewReceipt, PastReceipt, QueueIndex, Read, ReceiptKey,
-    ReceiptsChange, StoredReceipt,
+    AgentStateChange, Commit, EarlyReceipt, FoundReceipts, InboundId, Intent, NewReceipt, PastReceipt,
+    QueueIndex, Read, ReceiptKey, ReceiptsChange, StoredReceipt,
 };
 
 /// Keeps everything that was accepted until its fate is decided.
@@ -23,8 +24,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes a message with its items. Nothing of it is stored when it fails.
     ///
-    /// When [`Put::outbox_key`] is set and that DSN request is no longer in the outbox, nothing is stored and
-    /// [`PutDone::repeated`] says so.
+    /// When [`Put::outbox_key`] is set and that DSN request is no longer in the outbox, nothing is stored:
+    /// [`PutDone::Repeated`]. When [`Put::inbound`] is set and was seen before, nothing is stored either:
+    /// [`PutDone::AlreadyKnown`].
     fn put(&self, put: Put) -> Commit<PutDone>;
 
     /// Ends an attempt, or changes an item in another way, and gives its lease back. See [`Settle`].
@@ -69,6 +71,31 @@ pub trait Store: Send + Sync + 'static {
     /// Receipts that came early, at most `limit`.
     fn early_receipts(&self, limit: usize) -> Read<Vec<EarlyReceipt>>;
 
+    /// Forgets [`InboundId`]s of messages that were received before this time, the oldest first, at most `limit`; how
+    /// many there were. A repeat of them is a new message from then on.
+    fn forget_inbound(&self, before: Timestamp, limit: usize) -> Commit<usize>;
+
+    /// Records that an attempt is about to hand something over. Only when this has returned may the first byte leave. It
+    /// takes the place of an older one of the item.
+    fn put_intent(&self, intent: Intent) -> Commit<()>;
+
+    /// The intents of attempts that have not ended, in the order in which their messages came. After a start these are
+    /// the attempts that a crash cut off.
+    fn intents(&self) -> Read<Vec<Intent>>;
+
+    /// A value of an agent's state; `None`: the key has none.
+    fn agent_state(&self, connector: String, key: String) -> Read<Option<Vec<u8>>>;
+
+    /// The keys of a connector's state that begin so, in their order, at most `limit`.
+    fn agent_state_keys(&self, connector: String, prefix: String, limit: usize) -> Read<Vec<String>>;
+
+    /// Bytes that the state of a connector takes, keys and values together.
+    fn agent_state_usage(&self, connector: String) -> Read<u64>;
+
+    /// Changes a connector's state. To change it together with what an attempt made of an item, see
+    /// [`Settle::agent_state`].
+    fn change_agent_state(&self, change: AgentStateChange) -> Commit<()>;
+
     /// Events that were not yet moved to the tracking files: their sequence numbers and themselves, in order.
     fn events(&self, after: u64, limit: usize) -> Read<Vec<(u64, TrackingEvent)>>;
 
@@ -102,13 +129,20 @@ pub struct Put {
     pub event: TrackingEvent,
     /// The key of the DSN request that this message fulfils; it leaves the outbox in the same commit.
     pub outbox_key: Option<String>,
+    /// What names it at the far side, when an agent handed it in: with the message it is remembered, so that it is
+    /// taken once.
+    pub inbound: Option<InboundId>,
 }
 
 /// What came of a [`Put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutDone {
+pub enum PutDone {
+    /// It is stored.
+    Stored,
     /// Nothing was stored, since the DSN request was fulfilled before.
-    pub repeated: bool,
+    Repeated,
+    /// Nothing was stored, since the message with this id came from the far side under the same id.
+    AlreadyKnown(MessageId),
 }
 
 /// What an attempt, a receipt or an operator made of an item: one atomic commit.
@@ -132,6 +166,12 @@ pub struct Settle {
     pub finished_receipts: Vec<(String, String)>,
     /// Receipts to remember. A store keeps the last so many of all its connectors.
     pub past_receipts: Vec<PastReceipt>,
+    /// What the agent wrote on the way. When it may not be made ([`StoreError::StateConflict`],
+    /// [`StoreError::StateFull`]), nothing of the settlement is, and another one has to be handed in: who holds a lease
+    /// uses [`Store::settle`] for the first, which leaves the lease alone, and ends it with the one that is taken.
+    pub agent_state: Option<AgentStateChange>,
+    /// An attempt has ended: its [`Intent`] goes. Without this it stays, unless the item goes.
+    pub attempt_ended: bool,
 }
 
 impl Settle {
@@ -158,6 +198,8 @@ impl Settle {
             receipts: Vec::new(),
             finished_receipts: Vec::new(),
             past_receipts: Vec::new(),
+            agent_state: None,
+            attempt_ended: false,
         }
     }
 }
@@ -276,6 +318,24 @@ pub enum StoreError {
     /// Something stored cannot be read.
     #[error("the store cannot be read: {0}")]
     Damaged(String),
+    /// A value of an agent's state is not as it was expected: somebody else changed it. Nothing was stored.
+    #[error("the state of connector {connector} has changed under the key {key:?}")]
+    StateConflict {
+        /// The connector.
+        connector: String,
+        /// The first key whose check failed.
+        key: String,
+    },
+    /// An agent's state would become larger than it may. Nothing was stored.
+    #[error("the state of connector {connector} would take {bytes} bytes, and {quota} are granted")]
+    StateFull {
+        /// The connector.
+        connector: String,
+        /// What it would take.
+        bytes: u64,
+        /// What it may.
+        quota: u64,
+    },
     /// A write that makes no sense (an unknown item, a message without items).
     #[error("not a valid write: {0}")]
     Invalid(String),

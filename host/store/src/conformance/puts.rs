@@ -6,7 +6,7 @@ use super::{Bench, Subject, bytes, is_invalid, sample};
 use crate::sqlite::IncomingFile;
 use crate::{PutDone, Settle};
 
-const TOOK: PutDone = PutDone { repeated: false };
+const TOOK: PutDone = PutDone::Stored;
 
 pub(super) async fn a_message_is_there_after_its_commit(subject: &dyn Subject) {
     let mut bench = Bench::new(subject, "put");
@@ -89,9 +89,9 @@ pub(super) async fn a_dsn_request_becomes_one_message(subject: &dyn Subject) {
         dsn.outbox_key = Some(request.key.clone());
         let first = size == 100;
         let done = bench.store().put(dsn.clone()).await.expect("there is room");
-        assert_eq!(done, PutDone { repeated: !first });
+        assert_eq!(done, if first { PutDone::Stored } else { PutDone::Repeated });
         bench.reopen();
-        assert_eq!(bench.store().put(dsn).await.expect("there is room"), PutDone { repeated: true });
+        assert_eq!(bench.store().put(dsn).await.expect("there is room"), PutDone::Repeated);
     }
     assert!(bench.outbox_keys().await.is_empty());
     assert_eq!(bench.store().index().len(), 1);

@@ -61,7 +61,7 @@ pub fn put_as(id: MessageId, origin: Origin, hops: &[NextHop], content: Content)
         Origin::Accepted => EventKind::Receive,
         Origin::Generated => EventKind::Generate,
     };
-    Put { message: Arc::new(info), content, items, event: event(id, kind), outbox_key: None }
+    Put { message: Arc::new(info), content, items, event: event(id, kind), outbox_key: None, inbound: None }
 }
 
 /// An item with this many queued recipients.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use postern_model::{ItemId, MessageId};
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use crate::sqlite::agent_state::AgentStateStatements;
 use crate::sqlite::op::{Op, PutOp, SettleOp, fate_counter};
 use crate::sqlite::receipts::ReceiptStatements;
 use crate::sqlite::schema::ROW_VERSION;
-use crate::{PutDone, QueueIndex, QueueSetting, SettleDone, StoreError};
+use crate::{InboundId, PutDone, QueueIndex, QueueSetting, SettleDone, StoreError};
 
 /// Everything that a commit executes, prepared once.
 pub(super) struct Statements<'c> {
@@ -30,6 +31,12 @@ pub(super) struct Statements<'c> {
     has_outbox: Statement<'c>,
     remove_outbox: Statement<'c>,
     receipts: ReceiptStatements<'c>,
+    agent_state: AgentStateStatements<'c>,
+    find_inbound: Statement<'c>,
+    put_inbound: Statement<'c>,
+    forget_inbound: Statement<'c>,
+    put_intent: Statement<'c>,
+    remove_intent: Statement<'c>,
     add_counter: Statement<'c>,
     set_queue: Statement<'c>,
     remove_queue: Statement<'c>,
@@ -57,6 +64,15 @@ impl<'c> Statements<'c> {
             has_outbox: c.prepare("SELECT 1 FROM outbox WHERE key = ?")?,
             remove_outbox: c.prepare("DELETE FROM outbox WHERE key = ?")?,
             receipts: ReceiptStatements::prepare(c)?,
+            agent_state: AgentStateStatements::prepare(c)?,
+            find_inbound: c.prepare("SELECT message FROM inbound_ids WHERE connector = ? AND remote_id = ?")?,
+            put_inbound: c.prepare("INSERT INTO inbound_ids(connector, remote_id, message, at) VALUES(?,?,?,?)")?,
+            forget_inbound: c.prepare(
+                "DELETE FROM inbound_ids WHERE (connector, remote_id) IN
+                 (SELECT connector, remote_id FROM inbound_ids WHERE at < ? ORDER BY at LIMIT ?)",
+            )?,
+            put_intent: c.prepare("INSERT OR REPLACE INTO intents(key, v, intent) VALUES(?,?,?)")?,
+            remove_intent: c.prepare("DELETE FROM intents WHERE key = ?")?,
             add_counter: c.prepare(
                 "INSERT INTO counters(name, value) VALUES(?,?) ON CONFLICT(name) DO UPDATE SET value = value + excluded.value",
             )?,
@@ -73,12 +89,15 @@ pub(super) struct Numbers {
     pub(super) message: u64,
     pub(super) event: u64,
     pub(super) past_receipt: u64,
+    /// There may be intents: most hosts have none, and need not look for one with every settlement.
+    pub(super) intents: bool,
 }
 
 /// What came of one write.
 pub(super) enum Outcome {
     Put(PutDone, u64),
     Settle(SettleDone),
+    Forgot(usize),
     Done,
     Refused(StoreError),
 }
@@ -141,6 +160,15 @@ impl<'g, 'c> Group<'g, 'c> {
                 self.s.receipts.change(change)?;
                 self.events(&change.events)?;
             }
+            Op::ChangeAgentState(change, _) => match self.s.agent_state.admit(change)? {
+                Ok(admitted) => self.s.agent_state.make(change, &admitted)?,
+                Err(error) => return Ok(Outcome::Refused(error)),
+            },
+            Op::PutIntent(item, intent, _) => return self.put_intent(*item, intent),
+            Op::ForgetInbound(before, limit, _) => {
+                let limit = signed(*limit as u64);
+                return Ok(Outcome::Forgot(self.s.forget_inbound.execute([*before, limit])?));
+            }
             Op::DropOutbox(key, events, _) => {
                 if self.s.remove_outbox.execute([key])? == 0 {
                     return Ok(refused(format!("the outbox has no DSN request {key}")));
@@ -163,7 +191,12 @@ impl<'g, 'c> Group<'g, 'c> {
         if let Some(key) = &put.outbox_key
             && !self.s.has_outbox.exists([key])?
         {
-            return Ok(Outcome::Put(PutDone { repeated: true }, 0));
+            return Ok(Outcome::Put(PutDone::Repeated, 0));
+        }
+        if let Some(inbound) = &put.inbound
+            && let Some(first) = self.find_inbound(inbound)?
+        {
+            return Ok(Outcome::Put(PutDone::AlreadyKnown(first), 0));
         }
         if known || !put.owns_file {
             return Ok(refused(format!("message {id} is stored already")));
@@ -190,22 +223,32 @@ impl<'g, 'c> Group<'g, 'c> {
         for (item, text) in put.items.iter().zip(&put.item_texts) {
             self.s.put_item.execute(params![key(seq, item.id.ordinal), ROW_VERSION, size, text])?;
         }
+        if let Some(InboundId { connector, remote }) = &put.inbound {
+            let at = put.message.envelope.received_at.as_microsecond();
+            self.s.put_inbound.execute(params![connector, remote, &id.to_bytes()[..], at])?;
+        }
         self.event(&put.event)?;
         *self.counters.entry(put.counter()).or_default() += put.recipients;
         self.new_messages.insert(id, seq);
-        Ok(Outcome::Put(PutDone { repeated: false }, seq))
+        Ok(Outcome::Put(PutDone::Stored, seq))
     }
 
     fn settle(&mut self, settle: &SettleOp) -> rusqlite::Result<Outcome> {
         let id = settle.item;
-        let row = self.new_messages.get(&id.message).copied().or_else(|| self.index.row(id.message));
-        let Some(seq) = row else { return Ok(no_item(id)) };
+        let Some(seq) = self.row(id.message) else { return Ok(no_item(id)) };
         // Everything that can be refused comes first.
         for new in &settle.new_items {
             if self.s.has_item.exists([key(seq, new.id.ordinal)])? {
                 return Ok(refused(format!("item {} is there already", new.id)));
             }
         }
+        let state = match &settle.agent_state {
+            Some(change) => match self.s.agent_state.admit(change)? {
+                Ok(admitted) => Some((change, admitted)),
+                Err(error) => return Ok(Outcome::Refused(error)),
+            },
+            None => None,
+        };
         let item_key = key(seq, id.ordinal);
         let changed = match &settle.after_text {
             Some(text) => self.s.set_item.execute(params![ROW_VERSION, text, item_key])?,
@@ -213,6 +256,9 @@ impl<'g, 'c> Group<'g, 'c> {
         };
         if changed == 0 {
             return Ok(no_item(id));
+        }
+        if self.numbers.intents && (settle.attempt_ended || settle.after.is_none()) {
+            self.s.remove_intent.execute([item_key])?;
         }
         for (new, text) in settle.new_items.iter().zip(&settle.new_item_texts) {
             let key = key(seq, new.id.ordinal);
@@ -230,8 +276,34 @@ impl<'g, 'c> Group<'g, 'c> {
             }
             done.message_gone = true;
         }
+        if let Some((change, admitted)) = state {
+            self.s.agent_state.make(change, &admitted)?;
+        }
         self.settle_rest(settle)?;
         Ok(Outcome::Settle(done))
+    }
+
+    /// The message that came under an id of the far side.
+    fn find_inbound(&mut self, id: &InboundId) -> rusqlite::Result<Option<MessageId>> {
+        let InboundId { connector, remote } = id;
+        let bytes = self.s.find_inbound.query_row([connector, remote], |row| row.get::<_, [u8; 16]>(0));
+        Ok(bytes.optional()?.map(MessageId::from_bytes))
+    }
+
+    fn put_intent(&mut self, id: ItemId, intent: &str) -> rusqlite::Result<Outcome> {
+        let Some(seq) = self.row(id.message) else { return Ok(no_item(id)) };
+        let key = key(seq, id.ordinal);
+        if !self.s.has_item.exists([key])? {
+            return Ok(no_item(id));
+        }
+        self.s.put_intent.execute(params![key, ROW_VERSION, intent])?;
+        self.numbers.intents = true;
+        Ok(Outcome::Done)
+    }
+
+    /// The row of a message, also when it came in this transaction.
+    fn row(&self, message: MessageId) -> Option<u64> {
+        self.new_messages.get(&message).copied().or_else(|| self.index.row(message))
     }
 
     fn settle_rest(&mut self, settle: &SettleOp) -> rusqlite::Result<()> {

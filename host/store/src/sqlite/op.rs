@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::commit::Answer;
 use crate::{
-    CountersChange, EarlyReceipt, PastReceipt, Put, PutDone, QueueSetting, ReceiptsChange, Settle,
-    SettleDone, StoreError, StoredReceipt,
+    AgentStateChange, CountersChange, EarlyReceipt, InboundId, PastReceipt, Put, PutDone, QueueSetting,
+    ReceiptsChange, Settle, SettleDone, StoreError, StoredReceipt,
 };
 
 /// A write. The texts are JSON.
@@ -19,6 +19,11 @@ pub(super) enum Op {
     SetQueue(NextHop, QueueSetting, Answer<()>),
     Record(Vec<String>, Answer<()>),
     ChangeReceipts(Box<ReceiptsOp>, Answer<()>),
+    ChangeAgentState(Box<AgentStateChange>, Answer<()>),
+    /// The item of an intent, and the intent.
+    PutIntent(ItemId, String, Answer<()>),
+    /// Received before this many microseconds since 1970, at most so many.
+    ForgetInbound(i64, usize, Answer<usize>),
     DropOutbox(String, Vec<String>, Answer<()>),
     DropEvents(u64, Answer<()>),
     Flush(Answer<()>),
@@ -39,6 +44,7 @@ pub(super) struct PutOp {
     /// False when a file of this name was there before, so that it must be left alone.
     pub(super) owns_file: bool,
     pub(super) outbox_key: Option<String>,
+    pub(super) inbound: Option<InboundId>,
     pub(super) recipients: u64,
     /// What it counts in the budget of waiting bytes.
     pub(super) cost: u64,
@@ -62,6 +68,8 @@ pub(super) struct SettleOp {
     pub(super) finished_receipts: Vec<(String, String)>,
     /// (connector, id, receipt).
     pub(super) past_receipts: Vec<(String, String, String)>,
+    pub(super) agent_state: Option<AgentStateChange>,
+    pub(super) attempt_ended: bool,
 }
 
 /// A change of what is known about receipts.
@@ -121,6 +129,7 @@ impl PutOp {
             let (said, found) = (message.size, put.content.size());
             return Err(StoreError::Invalid(format!("message {} of {found} bytes says {said}", message.id)));
         }
+        put.inbound.as_ref().map_or(Ok(()), InboundId::check)?;
         let info = json(&*message)?;
         let item_texts = texts(&put.items)?;
         let event = json(&put.event)?;
@@ -141,6 +150,7 @@ impl PutOp {
             sha256: [0; 32],
             owns_file: true,
             outbox_key: put.outbox_key,
+            inbound: put.inbound,
         })
     }
 
@@ -175,6 +185,7 @@ impl SettleOp {
         if settle.receipts.iter().any(|r| r.item != id) {
             return Err(StoreError::Invalid(format!("a settlement of {id} with receipts of another item")));
         }
+        settle.agent_state.as_ref().map_or(Ok(()), AgentStateChange::check_keys)?;
         let receipt = |r: &StoredReceipt| Ok((r.connector.clone(), r.id.clone(), json(r)?));
         let past = |r: &PastReceipt| Ok((r.connector.clone(), r.id.clone(), json(r)?));
         Ok(Self {
@@ -193,6 +204,8 @@ impl SettleOp {
             fates: settle.fates,
             receipts: settle.receipts.iter().map(receipt).collect::<Result<_, StoreError>>()?,
             finished_receipts: settle.finished_receipts,
+            agent_state: settle.agent_state,
+            attempt_ended: settle.attempt_ended,
             past_receipts: settle.past_receipts.iter().map(past).collect::<Result<_, StoreError>>()?,
         })
     }
@@ -208,7 +221,8 @@ impl Op {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Put(put, _) => usize::try_from(put.cost).unwrap_or(usize::MAX),
-            Self::Settle(..) => 1024,
+            Self::Settle(settle, _) => 1024 + settle.agent_state.as_ref().map_or(0, AgentStateChange::bytes),
+            Self::ChangeAgentState(change, _) => change.bytes(),
             _ => 64,
         }
     }
@@ -218,11 +232,13 @@ impl Op {
         match self {
             Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
+            | Self::ChangeAgentState(_, answer)
+            | Self::PutIntent(_, _, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::SetQueue(_, _, answer)
             | Self::Flush(answer) => drop(answer.send(Ok(()))),
-            Self::Put(..) | Self::Settle(..) | Self::Close => {}
+            Self::Put(..) | Self::Settle(..) | Self::ForgetInbound(..) | Self::Close => {}
         }
     }
 
@@ -231,9 +247,12 @@ impl Op {
         match self {
             Self::Put(_, answer) => drop(answer.send(Err(error))),
             Self::Settle(_, answer) => drop(answer.send(Err(error))),
+            Self::ForgetInbound(_, _, answer) => drop(answer.send(Err(error))),
             Self::SetQueue(_, _, answer)
             | Self::Record(_, answer)
             | Self::ChangeReceipts(_, answer)
+            | Self::ChangeAgentState(_, answer)
+            | Self::PutIntent(_, _, answer)
             | Self::DropOutbox(_, _, answer)
             | Self::DropEvents(_, answer)
             | Self::Flush(answer) => drop(answer.send(Err(error))),

@@ -13,7 +13,7 @@ use crate::sqlite::group::{key, signed};
 use crate::sqlite::op::{ACCEPTED, GENERATED};
 use crate::sqlite::schema::ROW_VERSION;
 use crate::sqlite::sql_error;
-use crate::{Counters, Loaded, LoadedMessage, StoreError};
+use crate::{Counters, Intent, Loaded, LoadedMessage, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -79,6 +79,11 @@ fn message(
 /// DSN requests, oldest first.
 pub(super) fn outbox(c: &Connection, limit: usize) -> Answer<Vec<DsnRequest>> {
     all(c, "SELECT v, request FROM outbox ORDER BY seq LIMIT ?", [signed(limit as u64)], |r| json(r, 0, 1))
+}
+
+/// Intents, those of older messages first.
+pub(super) fn intents(c: &Connection) -> Answer<Vec<Intent>> {
+    all(c, "SELECT v, intent FROM intents ORDER BY key", [], |r| json(r, 0, 1))
 }
 
 /// Events after a number.

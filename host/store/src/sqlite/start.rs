@@ -118,5 +118,8 @@ fn read_numbers(c: &Connection) -> Result<Numbers, StoreError> {
         message: next("SELECT max(seq) FROM messages")?,
         event: next("SELECT max(seq) FROM events")?.max(dropped + 1),
         past_receipt: next("SELECT max(seq) FROM past_receipts")?,
+        intents: c
+            .query_row("SELECT EXISTS(SELECT 1 FROM intents)", [], |row| row.get(0))
+            .map_err(sql_error)?,
     })
 }

@@ -14,10 +14,10 @@ use crate::index::Change;
 use crate::sqlite::SqliteOptions;
 use crate::sqlite::bodies::Bodies;
 use crate::sqlite::group::{Group, Numbers, Outcome, Statements};
-use crate::sqlite::op::Op;
+use crate::sqlite::op::{Op, PutOp};
 use crate::sqlite::room::Room;
 use crate::sqlite::upkeep::Upkeep;
-use crate::{QueueIndex, StoreError, StoreHealth};
+use crate::{PutDone, QueueIndex, StoreError, StoreHealth};
 
 /// How long to wait before settlements that found no room are tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -252,13 +252,15 @@ impl Writer<'_> {
             match (op, outcome) {
                 (Op::Put(put, answer), Outcome::Put(done, row)) => {
                     took = true;
-                    if !done.repeated {
+                    if done == PutDone::Stored {
                         if put.inline().is_none() {
                             self.files.insert(row);
                             self.shared.bodies.committed(put.message.id);
                         }
                         let (message, items, content) = (put.message, put.items, put.content);
                         changes.push(Change::Put { row, message, items, content });
+                    } else {
+                        self.drop_body(&put);
                     }
                     answers.push(Box::new(move || drop(answer.send(Ok(done)))));
                 }
@@ -271,6 +273,9 @@ impl Writer<'_> {
                 (Op::SetQueue(next_hop, setting, answer), Outcome::Done) => {
                     changes.push(Change::Queue { next_hop, setting });
                     answers.push(Box::new(move || drop(answer.send(Ok(())))));
+                }
+                (Op::ForgetInbound(_, _, answer), Outcome::Forgot(count)) => {
+                    answers.push(Box::new(move || drop(answer.send(Ok(count)))));
                 }
                 (op, Outcome::Refused(error)) => {
                     self.undo(&op, &mut changes);
@@ -311,11 +316,16 @@ impl Writer<'_> {
     /// Gives back what a write took before it came here.
     fn undo(&self, op: &Op, changes: &mut Vec<Change>) {
         match op {
-            Op::Put(put, _) if put.inline().is_none() && put.owns_file => {
-                self.shared.bodies.doom(put.message.id);
-            }
+            Op::Put(put, _) => self.drop_body(put),
             Op::Settle(settle, _) => changes.push(Change::Refused { item: settle.item, token: settle.token }),
             _ => {}
+        }
+    }
+
+    /// Removes the file of a message that was not stored.
+    fn drop_body(&self, put: &PutOp) {
+        if put.inline().is_none() && put.owns_file {
+            self.shared.bodies.doom(put.message.id);
         }
     }
 
