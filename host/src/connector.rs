@@ -1,5 +1,7 @@
 //! Connector: what takes items out of the host. One kind, one file in `connector/`, one line in [`Factory::build`].
 
+#[cfg(test)]
+mod conformance;
 pub mod delivery_agent;
 pub mod foreign;
 pub mod send;
