@@ -422,7 +422,10 @@ impl Agent {
             Ok(Ok(exported::probe::Answer::CannotTell)) => Ok(Arrival::CannotTell),
             Ok(Ok(exported::probe::Answer::Known(said))) => {
                 let known = outcome::outcome(said, self.limits());
-                known.map(Arrival::Known).map_err(|why| fault::told(Phase::Probe, &why))
+                known.map(Arrival::Known).map_err(|(violation, why)| {
+                    instance.store.data().log.violation(violation, &why);
+                    fault::told(Phase::Probe, &why)
+                })
             }
             Ok(Err(text)) => Err(fault::told(Phase::Probe, &text)),
             Err(fault) => Err(fault.deferral()),

@@ -10,6 +10,7 @@ mod exercise;
 mod limits;
 mod loading;
 mod observed;
+mod optional;
 mod outcomes;
 mod receipts;
 mod settings;
@@ -136,6 +137,20 @@ pub const RULES: &[Rule] = rules! {
         "A receipt MUST have an id of 1 to 256 bytes without control characters, and a response that fits its state."
     "AGT-31" loading::describes_itself_the_same_each_time
         "An agent MUST describe itself the same way each time that it is asked with the same settings."
+    "AGT-32" optional::batch_returns
+        "`batch.deliver-batch` MUST return within its deadline and its processor time."
+    "AGT-33" optional::one_report_per_item
+        "`batch.deliver-batch` MUST return one report for each item, in their order, with exactly one outcome for each recipient."
+    "AGT-34" optional::tick_returns
+        "`session.tick` MUST return within its deadline and its processor time, before the first delivery and after it."
+    "AGT-35" optional::probe_returns
+        "`probe.did-it-arrive` MUST return within its deadline and its processor time."
+    "AGT-36" optional::no_arrival_is_made_up
+        "`probe.did-it-arrive` MUST NOT say that a hand-over arrived, or that it did not, when it cannot ask."
+    "AGT-37" optional::callback_returns
+        "`callback.handle` MUST return within its deadline and its processor time, whatever the request is."
+    "AGT-38" optional::callback_answers
+        "`callback.handle` MUST answer with a status of 200 to 599, and MUST NOT take receipts from a request that holds nothing."
 };
 
 /// Tries an agent: `spec` says which, with its settings, and what it is granted; `calls` is how many items are delivered

@@ -53,7 +53,7 @@ const HOSTILE: &[(&str, &str, &str)] = &[
     ("memory-leak", "AGT-20", "bytes after 100 calls, "),
     ("huge-host-call", "AGT-21", "more than host_call_bytes = 34603008 bytes"),
     ("greedy-random", "AGT-22", "1000000000 bytes asked for, random_bytes = 65536"),
-    ("item-kept", "AGT-23", "used after its `deliver` returned"),
+    ("item-kept", "AGT-23", "used after the call that it was handed to had returned"),
     ("settings-trap", "AGT-24", "settings = null: delivery agent, open: trapped: "),
     ("settings-silent", "AGT-25", "settings = null: refused with 451 4.0.0 done"),
     ("denied-trap", "AGT-26", "instruction executed; its last words: done"),
@@ -70,7 +70,21 @@ const HOSTILE: &[(&str, &str, &str)] = &[
         "the receipt \"conformance-0\" says `delivered` with a code that does not fit",
     ),
     ("fickle-description", "AGT-31", "first Description"),
+    ("batch-trap", "AGT-32", "a batch of 2 items: delivery agent, batch: trapped: "),
+    ("batch-short", "AGT-33", "a batch of 2 items: 0 reports about 2 items"),
+    (
+        "tick-loop",
+        "AGT-34",
+        "a tick before the first delivery: delivery agent, tick: over its processor time",
+    ),
+    ("probe-trap", "AGT-35", "delivery agent, probe: trapped: "),
+    ("probe-made-up", "AGT-36", "a hand-over that never was: it is delivered"),
+    ("callback-trap", "AGT-37", "an empty call-back: delivery agent, callback: trapped: "),
+    ("callback-made-up", "AGT-38", "an empty call-back: it brought the receipt \"done\""),
 ];
+
+/// The rules about optional interfaces other than `receipts`.
+const OPTIONAL: [&str; 7] = ["AGT-32", "AGT-33", "AGT-34", "AGT-35", "AGT-36", "AGT-37", "AGT-38"];
 
 fn run(bench: &Bench, spec: &AgentSpec) -> Vec<Verdict> {
     conformance::run(&bench.runtime, spec, CALLS, &mut |_| {}).unwrap()
@@ -131,10 +145,8 @@ fn an_agent_that_does_what_it_must_passes() {
     let spec = AgentSpec { limits: Limits::default(), ..bench.spec("agents/deliver-all") };
     let verdicts = run(&bench, &spec);
     assert_eq!(failed(&verdicts), BTreeMap::new());
-    assert_eq!(
-        left_out(&verdicts),
-        ["AGT-11", "AGT-14", "AGT-17", "AGT-25", "AGT-27", "AGT-28", "AGT-29", "AGT-30"]
-    );
+    let others = ["AGT-11", "AGT-14", "AGT-17", "AGT-25", "AGT-27", "AGT-28", "AGT-29", "AGT-30"];
+    assert_eq!(left_out(&verdicts), [&others[..], &OPTIONAL].concat());
 }
 
 /// Settings for a prebuilt agent, and the rules that say nothing about it.
@@ -169,10 +181,26 @@ fn every_prebuilt_agent_passes() {
         let (settings, not_applicable) = prebuilt(name);
         let verdicts = run(&bench, &AgentSpec { settings, ..AgentSpec::new(&component, "test") });
         assert_eq!(failed(&verdicts), BTreeMap::new(), "{name}");
-        assert_eq!(left_out(&verdicts), not_applicable, "{name}");
+        assert_eq!(left_out(&verdicts), [not_applicable, &OPTIONAL].concat(), "{name}");
         tried += 1;
     }
     assert!(tried >= 2);
+}
+
+#[test]
+fn optional_interfaces_are_tried_where_an_agent_has_them() {
+    let bench = Bench::new();
+    let good: [(&str, &[&str]); 3] = [
+        ("batch", &["AGT-32", "AGT-33"]),
+        ("session", &["AGT-11", "AGT-30", "AGT-34"]),
+        ("probe", &["AGT-35"]),
+    ];
+    for (agent, rules) in good {
+        let verdicts = run(&bench, &bench.spec(&format!("agents/{agent}")));
+        for id in rules {
+            assert_eq!(finding(&verdicts, id), &Finding::Passed, "{agent}, {id}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Conformance: what every connector must do, whatever its kind, tried on real connectors with real far ends.
 //!
-//! A kind of connector takes part with a [`Fixture`] in a file of its own and a line in [`suite`]; `build_all` makes its
+//! A kind of connector takes part with a [`Fixture`] in a file of its own and a line in `kinds`; the [`Factory`] makes its
 //! connector from a config, as in earnest. Each rule has an id and a sentence, which `docs/specs/connector.md` repeats.
 
 mod broken;
@@ -18,7 +18,7 @@ use postern_model::{Deferral, DeliveryReport, DeliveryRequest, Outcome, Refusal,
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::{BoxFuture, Connection, Connector, build_all};
+use super::{BoxFuture, Connection, Connector, Factory};
 
 /// No call may take longer, in a suite whose far ends answer at once or whose connectors wait for a second at most.
 const HANG: Duration = Duration::from_secs(30);
@@ -104,6 +104,8 @@ rules! {
         "Connections that are open at the same time MUST NOT disturb one another."
     "CON-14" a_poll_answers
         "`poll_receipts` MUST answer, and with nothing where `can_poll` says no."
+    "CON-15" a_batch_has_one_report_per_item
+        "`deliver_batch` MUST give one report for each item, in their order, with exactly one outcome for each queued recipient."
 }
 
 mod kinds {
@@ -129,12 +131,9 @@ async fn connector(folder: &Path, section: &str) -> Arc<dyn Connector> {
         .unwrap_or_else(|report| panic!("{}", report.human()));
     // Nobody listens to receipts here.
     let (receipts, _) = tokio::sync::mpsc::unbounded_channel();
-    let built = tokio::task::spawn_blocking(move || {
-        build_all(&config, &receipts, &Arc::default(), &(Arc::new(|_| true) as _))
-    });
-    let mut built = built.await.unwrap().expect("the runtime of the agents starts");
-    assert_eq!(built.len(), 1);
-    built.remove(0)
+    let factory = Factory::new(receipts, Arc::default(), Arc::new(|_| true));
+    let built = tokio::task::spawn_blocking(move || factory.build(&config, "subject")).await.unwrap();
+    built.expect("the runtime of the agents starts").expect("the section is about the subject")
 }
 
 /// A folder that goes with its fixture.

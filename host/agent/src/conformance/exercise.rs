@@ -1,5 +1,7 @@
 //! The exercise: takes an agent through its life, under watch.
 
+mod optional;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,8 +20,6 @@ const MAX_FAULTS: usize = 3;
 const MAX_KEPT: usize = 10;
 /// How often the many calls tell how far they are.
 const PROGRESS_STEPS: u32 = 100;
-/// Receipts that nobody has given out.
-const UNKNOWN_RECEIPTS: usize = 50;
 
 /// An agent with who looks on.
 struct Watched {
@@ -72,9 +72,9 @@ pub(super) fn observe(
     let denied = AgentSpec { grants: Grants::default(), ..spec.clone() };
     let what = "everything denied";
     observed.was_denied = try_differently(runtime, denied, Witness::default(), Part::Denied, what, steps);
-    progress(Progress::Doing("receipts that nobody knows"));
-    observed.has_receipts = watched.agent.has_receipts();
-    runtime.handle().block_on(watched.poll(steps));
+    progress(Progress::Doing("optional interfaces"));
+    observed.interfaces = watched.agent.interfaces();
+    runtime.handle().block_on(watched.use_optional_interfaces(steps));
     observed.memory = runtime.handle().block_on(watched.repeat(calls, steps, progress));
     observed.asked_for_secrets = watched.witness.asked_for_secrets();
     Ok(observed)
@@ -153,14 +153,10 @@ fn try_differently(
 }
 
 impl Watched {
-    /// Every shape that it says it can deliver, over one connection while that lasts.
+    /// Every shape, also beyond the size that it says it can deliver, over one connection while that lasts.
     async fn deliver_shapes(&self, part: Part, shapes: Vec<Shape>, steps: &mut Vec<Step>) {
-        let most = self.agent.description().max_size.map_or(u64::MAX, u64::from);
         let (mut open, mut faults) = (None, 0);
         for shape in shapes {
-            if shape.request.content.size() > most {
-                continue;
-            }
             let connection = match open.take() {
                 Some(connection) => connection,
                 None => match self.open(part, shape.what, steps).await {
@@ -200,20 +196,6 @@ impl Watched {
                 }
                 After::Gone => return,
             }
-        }
-    }
-
-    /// Questions about nothing, about one receipt and about many.
-    async fn poll(&self, steps: &mut Vec<Step>) {
-        if !self.agent.has_receipts() {
-            return;
-        }
-        for count in [0, 1, UNKNOWN_RECEIPTS] {
-            let ids: Vec<String> = (0..count).map(|n| format!("conformance-{n}")).collect();
-            let polled = self.agent.poll_receipts(&ids).await;
-            let what = format!("a question about {count} receipts that nobody knows");
-            let text = format!("{polled:?}");
-            self.note(Part::Receipts, &what, Said::Polled(polled), &text, steps);
         }
     }
 

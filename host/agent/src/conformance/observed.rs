@@ -1,10 +1,10 @@
 //! Observed: what an agent was seen to do, for the rules to judge.
 
-use postern_model::{Deferral, DeliveryReport, Receipt, Refusal};
+use postern_model::{Arrival, Deferral, DeliveryReport, Receipt, Refusal};
 
 use super::Finding;
 use crate::witness::{Seen, Violation};
-use crate::{Description, LoadError};
+use crate::{CallbackReply, Description, Interfaces, LoadError};
 
 /// A part of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,14 @@ pub(super) enum Part {
     Denied,
     /// Questions about receipts.
     Receipts,
+    /// Several items at once.
+    Batch,
+    /// Ticks.
+    Session,
+    /// Questions about hand-overs.
+    Probe,
+    /// Call-backs.
+    Callback,
 }
 
 /// What a call came to.
@@ -45,6 +53,19 @@ pub(super) enum Said {
     Closed,
     /// `receipts.poll` ended.
     Polled(Result<Vec<Receipt>, Deferral>),
+    /// `batch.deliver-batch` ended: for each item, as with [`Self::Delivered`].
+    Batch(Vec<(Vec<u32>, DeliveryReport)>),
+    /// `session.tick` ended, well or with a refusal.
+    Ticked,
+    /// `probe.did-it-arrive` ended.
+    Probed(Result<Arrival, Deferral>),
+    /// `callback.handle` ended.
+    CalledBack {
+        /// Whether the request held anything.
+        is_empty: bool,
+        /// What came of it.
+        reply: Result<CallbackReply, Deferral>,
+    },
 }
 
 /// One call.
@@ -72,8 +93,8 @@ impl Step {
         matches!(self.said, Said::Closed)
     }
 
-    pub(super) fn is_poll(&self) -> bool {
-        matches!(self.said, Said::Polled(_))
+    pub(super) fn brings_receipts(&self) -> bool {
+        self.is_deliver() || matches!(self.said, Said::Polled(_) | Said::Ticked | Said::CalledBack { .. })
     }
 
     /// How the call ended that did not end by itself, with the agent's last words.
@@ -120,8 +141,8 @@ pub(super) struct Observed {
     pub(super) settings: Vec<String>,
     /// Whether the caller opened any door for it.
     pub(super) is_granted: bool,
-    /// Whether it can be asked about receipts.
-    pub(super) has_receipts: bool,
+    /// What it exports beside `agent`.
+    pub(super) interfaces: Interfaces,
     /// Whether it asked for a secret.
     pub(super) asked_for_secrets: bool,
     /// Whether it wanted to get out while everything was denied.
@@ -155,6 +176,15 @@ impl Observed {
             Some(response) => format!("no connection was opened: {response}"),
             None => "nothing was delivered".to_owned(),
         }
+    }
+
+    /// Why there is nothing to say about an optional interface, if so.
+    pub(super) fn lacks(&self, name: &str, has: impl Fn(Interfaces) -> bool) -> Option<Finding> {
+        if self.load_error.is_some() {
+            return Some(Finding::NotApplicable(self.no_connection()));
+        }
+        let why = format!("it does not export the interface `{name}`");
+        (!has(self.interfaces)).then(|| Finding::NotApplicable(why))
     }
 
     /// Whether any of the calls that `concerns` picks was seen to break this rule.

@@ -4,24 +4,21 @@ use postern_model::ReceiptState;
 
 use super::Finding;
 use super::observed::{Observed, Part, Said, Step, judge};
+use crate::Interfaces;
 use crate::witness::Violation;
 
-fn none(observed: &Observed) -> Option<Finding> {
-    if observed.load_error.is_some() {
-        return Some(Finding::NotApplicable(observed.no_connection()));
-    }
-    (!observed.has_receipts)
-        .then(|| Finding::NotApplicable("it does not export the interface `receipts`".to_owned()))
+fn lacks(observed: &Observed) -> Option<Finding> {
+    observed.lacks("receipts", |interfaces| interfaces.receipts)
 }
 
 pub(super) fn poll_returns(observed: &Observed) -> Finding {
-    none(observed).unwrap_or_else(|| judge(observed.part(Part::Receipts).find_map(Step::fault)))
+    lacks(observed).unwrap_or_else(|| judge(observed.part(Part::Receipts).find_map(Step::fault)))
 }
 
 /// The suite asks about ids that nobody has given out.
 pub(super) fn no_receipt_is_made_up(observed: &Observed) -> Finding {
-    if let Some(none) = none(observed) {
-        return none;
+    if let Some(lacks) = lacks(observed) {
+        return lacks;
     }
     if observed.is_granted {
         let text = "it was granted a way out, so the far end may know of these ids";
@@ -36,8 +33,9 @@ pub(super) fn no_receipt_is_made_up(observed: &Observed) -> Finding {
 }
 
 pub(super) fn receipts_fit(observed: &Observed) -> Finding {
-    if let Some(none) = none(observed) {
-        return none;
+    let Interfaces { receipts, session, callback, .. } = observed.interfaces;
+    if !receipts && !session && !callback && observed.load_error.is_none() {
+        return Finding::NotApplicable("it has no way to bring receipts but its reports".to_owned());
     }
-    observed.never(Violation::UnfitReceipt, |step| step.is_poll() || step.is_deliver())
+    observed.never(Violation::UnfitReceipt, Step::brings_receipts)
 }

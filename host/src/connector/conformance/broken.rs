@@ -158,6 +158,22 @@ impl<const RULE: u8> Connection for BrokenConnection<RULE> {
         })
     }
 
+    fn deliver_batch<'a>(
+        &'a mut self,
+        requests: &'a [DeliveryRequest],
+    ) -> BoxFuture<'a, Vec<DeliveryReport>> {
+        Box::pin(async move {
+            let mut reports = Vec::new();
+            for request in requests {
+                reports.push(self.deliver(request).await);
+            }
+            if RULE == 15 {
+                reports.reverse();
+            }
+            reports
+        })
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async { assert!(RULE != 12, "broken on purpose") })
     }
@@ -200,4 +216,5 @@ fails! {
     12 close_returns
     13 connections_do_not_mix
     14 a_poll_answers
+    15 a_batch_has_one_report_per_item
 }

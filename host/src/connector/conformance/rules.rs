@@ -268,6 +268,25 @@ pub(super) async fn connections_do_not_mix<F: Fixture>() {
     assert_eq!((arrived.len(), subjects.len()), (15, 15));
 }
 
+pub(super) async fn a_batch_has_one_report_per_item<F: Fixture>() {
+    let site = live::<F>().await;
+    let mut connection = open(site.connector()).await.ok().unwrap();
+    let requests = [items::small(1), items::partly_done(), items::small(2)];
+    let batch = requests.clone();
+    let (reports, connection) = on(site.connector(), async move {
+        let reports = connection.deliver_batch(&batch).await;
+        (reports, connection)
+    })
+    .await;
+    assert_eq!(reports.len(), requests.len());
+    for (request, report) in requests.iter().zip(&reports) {
+        assert_success(request, report);
+        assert_eq!(report.outcomes.len(), request.recipients().count());
+    }
+    close(site.connector(), connection).await;
+    assert_eq!(site.arrived().len(), requests.len());
+}
+
 pub(super) async fn a_poll_answers<F: Fixture>() {
     let site = live::<F>().await;
     let poller = site.connector().clone();
