@@ -81,7 +81,7 @@ enum Verb {
     /// Connectors: list.
     #[command(subcommand)]
     Connector(connector::ConnectorVerb),
-    /// Delivery agents: inspect.
+    /// Delivery agents: inspect, test.
     #[command(subcommand)]
     Agent(agent::AgentVerb),
     /// What happened to messages.

@@ -1,5 +1,7 @@
 //! Connector: what takes items out of the host. One kind, one file in `connector/`, one line in [`Factory::build`].
 
+#[cfg(test)]
+mod conformance;
 pub mod delivery_agent;
 pub mod foreign;
 pub mod send;
@@ -259,7 +261,10 @@ impl CurrentConnectors {
 }
 
 /// What an agent gets: its settings, and what the config grants.
-fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
+///
+/// # Errors
+/// When a grant cannot be read.
+pub fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
     let mut spec = AgentSpec::new(config.agent.clone(), &config.common.name);
     spec.settings = config.settings.clone();
     spec.delivery_protocol.clone_from(&config.delivery_protocol);

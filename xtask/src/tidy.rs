@@ -10,6 +10,7 @@ mod links;
 mod one_build;
 mod rust_code;
 mod rust_source;
+mod specs;
 mod tree;
 mod words;
 
@@ -81,7 +82,8 @@ pub fn run(root: &Path) -> Result<(), String> {
 /// Everything that can be said from the files alone.
 fn check(tree: &Tree) -> Findings {
     let mut findings = rust_code::check(tree);
-    for rule in [crates::check, documented::check, links::check, words::check, contract::check] {
+    for rule in [crates::check, documented::check, links::check, words::check, contract::check, specs::check]
+    {
         findings.faults.extend(rule(tree));
     }
     findings

@@ -13,7 +13,7 @@ use crate::bindings::{exported, imported};
 use crate::callback::{CallbackReply, CallbackRequest};
 use crate::connection::AgentConnection;
 use crate::egress::{Authorities, Dialler, Trust};
-use crate::fault::{self, Fault, FaultKind, Phase};
+use crate::fault::{self, Fault, Phase};
 use crate::http::{HttpClient, HttpPolicy};
 use crate::inbound::Inbound;
 use crate::instance::{Instance, OptionalIndices, Prepared};
@@ -24,6 +24,7 @@ use crate::secret::Masks;
 use crate::state::{Shared, State};
 use crate::stats::{AgentStats, Stats};
 use crate::tcp::TcpDoor;
+use crate::witness::{Violation, Witness};
 use crate::{Grants, HttpGrant, Limits, Secret, TcpGrant};
 
 /// The package whose `agent` interface makes a component a delivery agent.
@@ -249,7 +250,12 @@ struct Inner {
 }
 
 impl Agent {
-    pub(crate) fn load(runtime: &Runtime, spec: AgentSpec) -> Result<Self, LoadError> {
+    /// Loads an agent; in a conformance run somebody looks on.
+    pub(crate) fn load(
+        runtime: &Runtime,
+        spec: AgentSpec,
+        witness: Option<Arc<Witness>>,
+    ) -> Result<Self, LoadError> {
         check_ceilings(runtime, &spec.limits)?;
         let path = spec.component.clone();
         let wasm = read(&path, spec.limits.component_bytes)?;
@@ -262,7 +268,7 @@ impl Agent {
         let (prepared, interfaces) = prepare(runtime, &component, &path, &imports, &exports)?;
         let wanted = spec.delivery_protocol.clone();
         let authorities = authorities(&spec)?;
-        let shared = share(runtime, spec, authorities.as_ref())?;
+        let shared = share(runtime, spec, authorities.as_ref(), witness)?;
         let description = runtime.handle().block_on(describe(runtime, &prepared, &shared))?;
         if let Some(wanted) = &wanted
             && !wanted.eq_ignore_ascii_case(&description.protocol)
@@ -360,10 +366,13 @@ impl Agent {
             Ok(Ok(label)) => {
                 let kept = instance.store.data_mut().commit_kept(Phase::Open).await;
                 kept.map_err(Refusal::DeferQueue)?;
+                if let Some(witness) = self.0.shared.stats.witness() {
+                    look_at_label(witness, &label);
+                }
                 let label = one_line(&label, MAX_LABEL);
                 Ok(AgentConnection::new(self.0.shared.clone(), instance, label))
             }
-            Ok(Err(refusal)) => Err(outcome::refusal(refusal)),
+            Ok(Err(refusal)) => Err(outcome::refusal(refusal, &instance.store.data().log)),
             Err(fault) => Err(Refusal::DeferQueue(fault.deferral())),
         }
     }
@@ -413,7 +422,10 @@ impl Agent {
             Ok(Ok(exported::probe::Answer::CannotTell)) => Ok(Arrival::CannotTell),
             Ok(Ok(exported::probe::Answer::Known(said))) => {
                 let known = outcome::outcome(said, self.limits());
-                known.map(Arrival::Known).map_err(|why| fault::told(Phase::Probe, &why))
+                known.map(Arrival::Known).map_err(|(violation, why)| {
+                    instance.store.data().log.violation(violation, &why);
+                    fault::told(Phase::Probe, &why)
+                })
             }
             Ok(Err(text)) => Err(fault::told(Phase::Probe, &text)),
             Err(fault) => Err(fault.deferral()),
@@ -463,8 +475,9 @@ async fn start(
     limit: std::time::Duration,
 ) -> Result<Instance, Fault> {
     let Some(slot) = runtime.slot(shared.limits.slot_wait).await else {
-        shared.stats.fault(FaultKind::NoSlot);
-        return Err(Fault::no_slot(&shared.limits, runtime.config().max_instances));
+        let fault = Fault::no_slot(&shared.limits, runtime.config().max_instances);
+        shared.stats.fault(&fault);
+        return Err(fault);
     };
     Instance::start(runtime.engine(), prepared, shared, slot, limit).await
 }
@@ -480,6 +493,9 @@ async fn describe(
     let deadline = instance.begin(limit);
     let called = tokio::time::timeout_at(deadline, instance.agent.call_describe(&mut instance.store)).await;
     let said = instance.end(Phase::Describe, limit, called).map_err(failed)?;
+    if let Some(witness) = shared.stats.witness() {
+        look_at_description(witness, &said);
+    }
     let clean = |text: &str| one_line(text, MAX_DESCRIPTION);
     Ok(Description {
         name: clean(&said.name),
@@ -493,6 +509,36 @@ async fn describe(
 /// SHA-256 in lower-case hex.
 fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn look_at_label(witness: &Witness, label: &str) {
+    if label.trim().is_empty() {
+        witness.violation(Violation::Label, "the label is empty");
+    }
+    witness.text(Violation::Label, "the label", label, MAX_LABEL);
+}
+
+fn look_at_description(witness: &Witness, said: &exported::agent::Description) {
+    let of = Violation::Description;
+    for (name, text) in [("name", &said.name), ("version", &said.version), ("protocol", &said.protocol)] {
+        if text.trim().is_empty() {
+            witness.violation(of, &format!("the {name} is empty"));
+        }
+        witness.text(of, &format!("the {name}"), text, MAX_DESCRIPTION);
+    }
+    if said.accepts.len() > MAX_ACCEPTS {
+        witness.violation(of, &format!("{} media types, more than {MAX_ACCEPTS}", said.accepts.len()));
+    }
+    for kind in &said.accepts {
+        let parts = kind.split_once('/');
+        if parts.is_none_or(|(main, sub)| main.is_empty() || sub.is_empty() || sub.contains('/')) {
+            witness.violation(of, &format!("{kind:?} is no media type"));
+        }
+        witness.text(of, "a media type", kind, MAX_DESCRIPTION);
+    }
+    if said.max_size == Some(0) {
+        witness.violation(of, "max-size = 0: nothing could ever be delivered");
+    }
 }
 
 fn read(path: &std::path::Path, max: u64) -> Result<Vec<u8>, LoadError> {
@@ -577,6 +623,7 @@ fn share(
     runtime: &Runtime,
     spec: AgentSpec,
     authorities: Option<&Authorities>,
+    witness: Option<Arc<Witness>>,
 ) -> Result<Arc<Shared>, LoadError> {
     let trust = trust(runtime, &spec.grants, authorities)?;
     let dialler = Dialler::new(runtime.config().network.clone());
@@ -605,7 +652,7 @@ fn share(
         state: spec.doors.state.map(|store| StateDoor { store, quota: spec.doors.state_quota }),
         inbound: spec.doors.inbound,
         callback_url: spec.doors.callback_url,
-        stats: Arc::new(Stats::default()),
+        stats: Arc::new(Stats::watched_by(witness)),
         parse_budget: runtime.parse_budget(),
         epoch: runtime.config().epoch,
     }))

@@ -12,6 +12,7 @@ use crate::instance::Instance;
 use crate::item::ItemResource;
 use crate::outcome::{self, Reported};
 use crate::state::Shared;
+use crate::witness::Violation;
 
 /// The shortest time between two ticks of a connection, whatever the agent wishes.
 const MIN_TICK: Duration = Duration::from_millis(100);
@@ -46,6 +47,12 @@ impl AgentConnection {
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Linear memory that its instance has now, in bytes; 0 once it is gone.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.instance.as_ref().map_or(0, |instance| instance.store.data().memory.bytes())
     }
 
     /// Whether it can still be used.
@@ -126,14 +133,15 @@ impl AgentConnection {
                 }
                 let (limits, log) = (&self.shared.limits, &instance.store.data().log);
                 if said.len() != reports.len() {
-                    log.remark(&format!("{} reports about {} items", said.len(), reports.len()));
+                    let text = format!("{} reports about {} items", said.len(), reports.len());
+                    log.violation(Violation::ReportCount, &text);
                 }
                 for ((said, report), reported) in said.into_iter().zip(&mut reports).zip(&mut reported) {
                     for outcome in said.outcomes {
                         reported.take(outcome, limits, log);
                     }
                     report.receipts = outcome::receipts(said.receipts, limits, log);
-                    report.refusal = said.refusal.map(outcome::refusal);
+                    report.refusal = said.refusal.map(|said| outcome::refusal(said, log));
                 }
                 self.instance = Some(instance);
             }
@@ -183,9 +191,10 @@ impl AgentConnection {
                 Ok(Tick { receipts, next })
             }
             Ok(Err(refusal)) => {
+                let refusal = outcome::refusal(refusal, &instance.store.data().log);
                 // It is still there to be closed in good order.
                 self.instance = Some(instance);
-                Err(outcome::refusal(refusal))
+                Err(refusal)
             }
             Err(fault) => Err(Refusal::DeferQueue(fault.deferral())),
         }

@@ -7,6 +7,7 @@ use postern_model::{Deferral, FailureClass};
 
 use crate::Limits;
 use crate::state::{CpuOverrun, State};
+use crate::witness::Violation;
 
 /// Bytes of a trap's message that are shown.
 const MAX_CAUSE: usize = 240;
@@ -108,7 +109,10 @@ impl Fault {
             };
         }
         let cause = if root.contains("allocated for hostcalls") {
-            format!("handed over more than host_call_bytes = {} bytes at once", limits.host_call_bytes)
+            let cause =
+                format!("handed over more than host_call_bytes = {} bytes at once", limits.host_call_bytes);
+            state.shared.stats.violation(Violation::HostCall, &cause);
+            cause
         } else {
             format!("trapped: {root}")
         };

@@ -127,7 +127,7 @@ impl Instance {
 }
 
 fn ended(shared: &Shared, fault: Fault, error: Option<&wasmtime::Error>) -> Fault {
-    shared.stats.fault(fault.kind);
+    shared.stats.fault(&fault);
     tracing::warn!(target: "postern::agent", connector = %shared.connector, "{fault}");
     if let Some(error) = error {
         // Function names only: the backtrace holds nothing of the message.

@@ -11,6 +11,7 @@ mod agent;
 mod bindings;
 mod cache;
 mod callback;
+pub mod conformance;
 mod connection;
 mod egress;
 mod engine;
@@ -35,6 +36,7 @@ mod stats;
 mod tcp;
 mod views;
 mod wasi;
+mod witness;
 
 pub use agent::{Agent, AgentSpec, Description, Doors, Interfaces, LoadError};
 pub use callback::{CallbackReply, CallbackRequest};

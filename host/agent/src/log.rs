@@ -10,6 +10,7 @@ use tracing::Level;
 use crate::Limits;
 use crate::secret::Masks;
 use crate::stats::Stats;
+use crate::witness::{Violation, Witness};
 
 /// The longest name of something that was refused, in bytes.
 const MAX_TARGET: usize = 200;
@@ -98,6 +99,13 @@ impl AgentLog {
 
     /// A line of the agent's.
     pub(crate) fn line(&self, level: Level, text: &str) {
+        if let Some(witness) = self.witness() {
+            witness.line(level, text, self.0.per_call);
+        }
+        self.limited(level, text);
+    }
+
+    fn limited(&self, level: Level, text: &str) {
         if self.allowance(|a| a.take(self.0.per_call, self.0.per_second)) {
             emit(&self.0.connector, level, &one_line(&self.0.masks.apply(text), self.0.line));
         }
@@ -118,12 +126,26 @@ impl AgentLog {
 
     /// A remark of the host's about what the agent did; it counts as a line of the agent's, which caused it.
     pub(crate) fn remark(&self, text: &str) {
-        self.line(Level::WARN, text);
+        self.limited(Level::WARN, text);
+    }
+
+    /// A remark about a rule of the contract that the agent broke.
+    pub(crate) fn violation(&self, violation: Violation, text: &str) {
+        self.0.stats.violation(violation, text);
+        self.remark(text);
+    }
+
+    /// Who looks on, if anybody does.
+    pub(crate) fn witness(&self) -> Option<&Witness> {
+        self.0.stats.witness()
     }
 
     /// Starts the allowance of a call.
     pub(crate) fn begin_call(&self) {
         self.allowance(|a| (a.in_call, a.dropped) = (0, 0));
+        if let Some(witness) = self.witness() {
+            witness.begin_call();
+        }
     }
 
     /// Says how many lines of the call were dropped, if any.

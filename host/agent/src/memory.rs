@@ -30,6 +30,11 @@ impl MemoryLimiter {
         }
     }
 
+    /// Linear memory that the store has now, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.memory
+    }
+
     /// What was refused since [`Self::forget`], with the limit.
     pub(crate) fn refused(&self) -> Option<&str> {
         self.refused.as_deref()

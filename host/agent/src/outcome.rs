@@ -10,6 +10,7 @@ use postern_model::{
 use crate::Limits;
 use crate::bindings::imported::types as wit;
 use crate::log::AgentLog;
+use crate::witness::{Violation, Witness};
 
 /// The longest address that a receipt may name, in bytes: no recipient has a longer one.
 const MAX_RECEIPT_ADDRESS: usize = AddressType::MAX_LENGTH + 1 + TypedAddress::MAX_LENGTH;
@@ -34,19 +35,20 @@ impl Reported {
         self.heard += 1;
         if self.heard > limits.outcomes {
             if self.heard == limits.outcomes + 1 {
-                log.remark(&format!(
-                    "more than outcomes = {} outcomes: the rest is ignored",
-                    limits.outcomes
-                ));
+                let text = format!("more than outcomes = {} outcomes: the rest is ignored", limits.outcomes);
+                log.violation(Violation::TooManyOutcomes, &text);
             }
             return;
         }
         let index = said.recipient;
         match self.expected.binary_search_by_key(&index, |(index, _)| *index) {
-            Err(_) => log
-                .remark(&format!("an outcome for recipient {index}, which is not of this item, is ignored")),
+            Err(_) => {
+                let text = format!("an outcome for recipient {index}, which is not of this item, is ignored");
+                log.violation(Violation::UnknownRecipient, &text);
+            }
             Ok(at) if self.expected[at].1 => {
-                log.remark(&format!("a second outcome for recipient {index} is ignored"));
+                let text = format!("a second outcome for recipient {index} is ignored");
+                log.violation(Violation::SecondOutcome, &text);
             }
             Ok(at) => {
                 self.expected[at].1 = true;
@@ -61,9 +63,11 @@ impl Reported {
 }
 
 fn recipient_outcome(said: wit::RecipientOutcome, limits: &Limits, log: &AgentLog) -> RecipientOutcome {
-    let outcome = outcome(said.outcome, limits);
-    let outcome = outcome.unwrap_or_else(|why| {
-        log.remark(&format!("recipient {}: {why}", said.recipient));
+    if let Some(witness) = log.witness() {
+        look_at(witness, &said);
+    }
+    let outcome = outcome(said.outcome, limits).unwrap_or_else(|(violation, why)| {
+        log.violation(violation, &format!("recipient {}: {why}", said.recipient));
         Outcome::Deferred(Deferral::new(451, (4, 3, 0), &why, "protocol-error"))
     });
     RecipientOutcome {
@@ -74,13 +78,38 @@ fn recipient_outcome(said: wit::RecipientOutcome, limits: &Limits, log: &AgentLo
     .cleaned()
 }
 
-/// The outcome, or why it cannot be believed.
-pub(crate) fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, String> {
+/// Notes texts that the host will cut or clean.
+fn look_at(witness: &Witness, said: &wit::RecipientOutcome) {
+    let response = match &said.outcome {
+        wit::Outcome::Delivered(r) | wit::Outcome::Relayed(r) | wit::Outcome::Expanded(r) => r,
+        wit::Outcome::Accepted(p) => &p.response,
+        wit::Outcome::Deferred(d) => &d.response,
+        wit::Outcome::Failed(f) => &f.response,
+    };
+    let max = RecipientOutcome::MAX_DETAIL_TEXT;
+    witness.text(Violation::Text, "the response's text", &response.text, Response::MAX_TEXT);
+    if let Some(id) = &said.remote_id {
+        witness.text(Violation::Text, "the remote id", id, max);
+    }
+    if said.details.len() > RecipientOutcome::MAX_DETAILS {
+        let text = format!("{} details, more than {}", said.details.len(), RecipientOutcome::MAX_DETAILS);
+        witness.violation(Violation::Text, &text);
+    }
+    for (name, value) in &said.details {
+        witness.text(Violation::Text, "the name of a detail", name, max);
+        witness.text(Violation::Text, "a detail", value, max);
+    }
+}
+
+/// The outcome, or which rule it breaks and how.
+pub(crate) fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, (Violation, String)> {
     let outcome = match said {
         wit::Outcome::Delivered(r) => Outcome::Delivered(response(&r)),
         wit::Outcome::Relayed(r) => Outcome::Relayed(response(&r)),
         wit::Outcome::Expanded(r) => Outcome::Expanded(response(&r)),
-        wit::Outcome::Accepted(p) => Outcome::Accepted(pending(p, limits)?),
+        wit::Outcome::Accepted(p) => {
+            Outcome::Accepted(pending(p, limits).map_err(|why| (Violation::ReceiptIds, why))?)
+        }
         wit::Outcome::Deferred(d) => Outcome::Deferred(deferral(&d)),
         wit::Outcome::Failed(f) => {
             Outcome::Failed { response: response(&f.response), class: FailureClass::new(&f.class) }
@@ -89,7 +118,8 @@ pub(crate) fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, St
     if outcome.code_fits() {
         return Ok(outcome);
     }
-    Err(format!("the agent reported `{}` with {}: the code does not fit", outcome.word(), outcome.response()))
+    let (word, response) = (outcome.word(), outcome.response());
+    Err((Violation::UnfitCode, format!("the agent reported `{word}` with {response}: the code does not fit")))
 }
 
 fn pending(said: wit::Pending, limits: &Limits) -> Result<Pending, String> {
@@ -127,42 +157,52 @@ fn deferral(said: &wit::Deferral) -> Deferral {
 }
 
 /// A refusal whose code does not fit still stops the connection, but never more than that.
-pub(crate) fn refusal(said: wit::Refusal) -> Refusal {
-    let unfit = |word: &str, response: &Response| {
-        let text = format!("the agent reported `{word}` with {response}: the code does not fit");
-        Refusal::DeferQueue(Deferral::new(451, (4, 3, 0), &text, "protocol-error"))
+pub(crate) fn refusal(said: wit::Refusal, log: &AgentLog) -> Refusal {
+    let (word, text) = match &said {
+        wit::Refusal::DeferQueue(said) => ("defer-queue", &said.response.text),
+        wit::Refusal::FailQueue(said) => ("fail-queue", &said.response.text),
     };
-    match said {
+    if let Some(witness) = log.witness() {
+        witness.text(Violation::Text, "the text of a refusal", text, Response::MAX_TEXT);
+    }
+    let (refusal, response, fits) = match said {
         wit::Refusal::DeferQueue(said) => {
             let deferral = deferral(&said);
-            if deferral.response.is_temporary() {
-                Refusal::DeferQueue(deferral)
-            } else {
-                unfit("defer-queue", &deferral.response)
-            }
+            let response = deferral.response.clone();
+            let fits = response.is_temporary();
+            (Refusal::DeferQueue(deferral), response, fits)
         }
         wit::Refusal::FailQueue(said) => {
             let response = response(&said.response);
-            if response.is_permanent() {
-                Refusal::FailQueue { response, class: FailureClass::new(&said.class) }
-            } else {
-                unfit("fail-queue", &response)
-            }
+            let class = FailureClass::new(&said.class);
+            let fits = response.is_permanent();
+            (Refusal::FailQueue { response: response.clone(), class }, response, fits)
         }
+    };
+    if !fits {
+        let text = format!("the agent reported `{word}` with {response}: the code does not fit");
+        log.violation(Violation::UnfitRefusal, &text);
+        return Refusal::DeferQueue(Deferral::new(451, (4, 3, 0), &text, "protocol-error"));
     }
+    if response.text.is_empty() {
+        log.violation(Violation::UnfitRefusal, &format!("the agent reported `{word}` without a text"));
+    }
+    refusal
 }
 
 /// The receipts that can be believed.
 pub(crate) fn receipts(said: Vec<wit::Receipt>, limits: &Limits, log: &AgentLog) -> Vec<Receipt> {
     if said.len() > limits.receipts {
-        log.remark(&format!("{} receipts: only receipts = {} are taken", said.len(), limits.receipts));
+        let text = format!("{} receipts: only receipts = {} are taken", said.len(), limits.receipts);
+        log.violation(Violation::UnfitReceipt, &text);
     }
     said.into_iter().take(limits.receipts).filter_map(|said| receipt(said, limits, log)).collect()
 }
 
 fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receipt> {
     if !is_id(&said.id, limits) {
-        log.remark(&format!("a receipt with the id {:?} is ignored", one_line(&said.id, 60)));
+        let text = format!("a receipt with the id {:?} is ignored", one_line(&said.id, 60));
+        log.violation(Violation::UnfitReceipt, &text);
         return None;
     }
     let Ok(address) = receipt_address(said.address) else {
@@ -188,10 +228,8 @@ fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receip
         }
     };
     if !fits {
-        log.remark(&format!(
-            "the receipt {:?} says `{word}` with a code that does not fit: ignored",
-            said.id
-        ));
+        let text = format!("the receipt {:?} says `{word}` with a code that does not fit: ignored", said.id);
+        log.violation(Violation::UnfitReceipt, &text);
         return None;
     }
     let details = RecipientOutcome {

@@ -136,7 +136,7 @@ impl Runtime {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, spec: AgentSpec) -> Result<Agent, LoadError> {
-        Agent::load(self, spec)
+        Agent::load(self, spec, None)
     }
 
     /// Instances that could be made now.

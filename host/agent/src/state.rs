@@ -21,6 +21,7 @@ use crate::stats::Stats;
 use crate::tcp::{TcpDoor, TcpUse};
 use crate::views::ParseBudget;
 use crate::wasi::{self, Outbound};
+use crate::witness::Violation;
 use crate::{Limits, Secret};
 
 /// What all instances of one agent share.
@@ -129,7 +130,9 @@ impl State {
     pub(crate) fn item(&mut self, number: u32) -> wasmtime::Result<&mut Item> {
         let found = self.items.iter_mut().find(|(known, _)| *known == number);
         found.map(|(_, item)| item).ok_or_else(|| {
-            wasmtime::Error::msg("an item was used after the call that it was handed to had returned")
+            let text = "an item was used after the call that it was handed to had returned";
+            self.shared.stats.violation(Violation::ItemKept, text);
+            wasmtime::Error::msg(text)
         })
     }
 }

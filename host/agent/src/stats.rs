@@ -1,9 +1,11 @@
 //! Stats: what an agent has done since it was loaded, for metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::fault::FaultKind;
+use crate::fault::{Fault, FaultKind};
 use crate::log::Capability;
+use crate::witness::{Violation, Witness};
 
 /// Counters of one agent, as they stood at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +50,15 @@ pub struct AgentStats {
     pub inbound_refused: u64,
     /// Log lines dropped.
     pub log_lines_dropped: u64,
+    /// Rules of the contract that it broke and the host mended: a second outcome, a code that does not fit.
+    pub violations: u64,
 }
 
-/// The live counters.
+/// The live counters, and who looks on while they count.
 #[derive(Default)]
 pub(crate) struct Stats {
+    /// Only in a conformance run.
+    witness: Option<Arc<Witness>>,
     instances: AtomicU64,
     live: AtomicU64,
     deliveries: AtomicU64,
@@ -73,9 +79,27 @@ pub(crate) struct Stats {
     state_refused: AtomicU64,
     inbound_refused: AtomicU64,
     log_lines_dropped: AtomicU64,
+    violations: AtomicU64,
 }
 
 impl Stats {
+    pub(crate) fn watched_by(witness: Option<Arc<Witness>>) -> Self {
+        Self { witness, ..Self::default() }
+    }
+
+    /// Who looks on, if anybody does.
+    pub(crate) fn witness(&self) -> Option<&Witness> {
+        self.witness.as_deref()
+    }
+
+    /// Counts a broken rule.
+    pub(crate) fn violation(&self, violation: Violation, what: &str) {
+        self.violations.fetch_add(1, Relaxed);
+        if let Some(witness) = self.witness() {
+            witness.violation(violation, what);
+        }
+    }
+
     pub(crate) fn instance_made(&self) {
         self.instances.fetch_add(1, Relaxed);
         self.live.fetch_add(1, Relaxed);
@@ -126,8 +150,11 @@ impl Stats {
         self.log_lines_dropped.fetch_add(lines.into(), Relaxed);
     }
 
-    pub(crate) fn fault(&self, kind: FaultKind) {
-        let counter = match kind {
+    pub(crate) fn fault(&self, fault: &Fault) {
+        if let Some(witness) = self.witness() {
+            witness.fault(fault);
+        }
+        let counter = match fault.kind {
             FaultKind::Trap => &self.traps,
             FaultKind::Deadline => &self.deadlines,
             FaultKind::Cpu => &self.cpu_overruns,
@@ -159,6 +186,7 @@ impl Stats {
             state_refused: self.state_refused.load(Relaxed),
             inbound_refused: self.inbound_refused.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
+            violations: self.violations.load(Relaxed),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! `postern agent`: what a delivery agent is and what it asks for.
+//! `postern agent`: what a delivery agent is, what it asks for, and whether it does what every agent must.
 
 mod install;
+mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -22,13 +23,24 @@ pub enum AgentVerb {
         /// The component (`.wasm`).
         file: PathBuf,
     },
+    /// Try a component against every rule of the agent contract.
+    ///
+    /// The agent is taken through its life: messages of every shape, settings that do not fit, everything denied, and
+    /// many messages over one connection. Nothing is granted, so nothing leaves this machine, unless you say
+    /// --with-grants. The exit code is 1 when it breaks a rule; docs/specs/agent.md explains each of them. Set
+    /// POSTERN_LOG=info to see what the agent logs.
+    Test(test::TestArguments),
 }
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
-    let file = match verb {
-        AgentVerb::Inspect { file } => file,
-        AgentVerb::Install(arguments) => return install::run(common, arguments),
-    };
+    match verb {
+        AgentVerb::Inspect { file } => inspect(common, file),
+        AgentVerb::Install(arguments) => install::run(common, arguments),
+        AgentVerb::Test(arguments) => test::run(common, arguments),
+    }
+}
+
+fn inspect(common: &Common, file: &Path) -> CliResult {
     let inspection = server::inspect_agent(file).map_err(CliError::failed)?;
     if common.json {
         print_json(&inspection);

@@ -62,7 +62,7 @@ fn is_ours(path: &str) -> bool {
 }
 
 /// Whether all of a file is a test because of where it lies.
-fn is_test_path(path: &str) -> bool {
+pub fn is_test_path(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     name == "tests.rs" || folders.split('/').any(|folder| matches!(folder, "tests" | "benches" | "fuzz"))
 }

@@ -6,7 +6,10 @@ use std::path::Path;
 
 /// Folders that hold nothing of the project's own: what is built, fetched, or kept by version control.
 const SKIPPED_FOLDERS: [&str; 7] =
-    [".git", ".venv", "__pycache__", "node_modules", "proptest-regressions", "target", "vendor"];
+    [GIT, ".venv", "__pycache__", "node_modules", "proptest-regressions", "target", "vendor"];
+
+/// What version control keeps; a file in a worktree beside the main one.
+const GIT: &str = ".git";
 
 /// The files of a checkout by their path relative to its root, with `/` between the parts.
 #[derive(Debug, Default)]
@@ -33,7 +36,7 @@ impl Tree {
             let kind = entry.file_type()?;
             if kind.is_dir() && !SKIPPED_FOLDERS.contains(&name.as_str()) {
                 self.load_folder(&entry.path(), &format!("{path}/"))?;
-            } else if kind.is_file() {
+            } else if kind.is_file() && name != GIT {
                 self.files.insert(path, fs::read(entry.path())?);
             }
         }

@@ -7,6 +7,7 @@
   (import "postern:delivery-agent/host@0.1.0" "log" (func $log (param i32 i32 i32)))
   (import "postern:delivery-agent/host@0.1.0" "settings" (func $settings (param i32)))
   (import "postern:delivery-agent/host@0.1.0" "random" (func $random (param i32 i32)))
+  (import "postern:delivery-agent/host@0.1.0" "secret" (func $secret (param i32 i32 i32)))
   (import "postern:delivery-agent/http@0.1.0" "send"
     (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (memory (export "memory") 1)

@@ -1,0 +1,16 @@
+  ;; Calls itself by another name of eight random letters each time that it is asked.
+  (func (export "postern:delivery-agent/agent@0.1.0#describe") (result i32)
+    (local $at i32) (local $i i32) (local $letter i32)
+    (call $random (i32.const 8) (i32.const 64))
+    (local.set $at (i32.load (i32.const 64)))
+    (loop $next
+      (local.set $letter (i32.add (local.get $at) (local.get $i)))
+      (i32.store8 (local.get $letter)
+        (i32.add (i32.const 97) (i32.and (i32.load8_u (local.get $letter)) (i32.const 15))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $i) (i32.const 8))))
+    (memory.fill (i32.const 128) (i32.const 0) (i32.const 64))
+    (i32.store (i32.const 128) (local.get $at)) (i32.store (i32.const 132) (i32.const 8))
+    (i32.store (i32.const 136) (i32.const 256)) (i32.store (i32.const 140) (i32.const 10))
+    (i32.store (i32.const 144) (i32.const 256)) (i32.store (i32.const 148) (i32.const 10))
+    (i32.const 128))

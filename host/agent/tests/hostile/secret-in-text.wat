@@ -1,0 +1,10 @@
+  ;; Defers its recipient with the secret that it uses as the reason.
+  (data (i32.const 320) "key")
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (local $at i32)
+    (call $secret (i32.const 320) (i32.const 3) (i32.const 64))
+    (if (i32.eqz (i32.load8_u (i32.const 64))) (then (i32.store (i32.const 72) (i32.const 0))))
+    (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
+    (call $outcome (local.get $at) (i32.const 0) (i32.const 4) (i32.const 451) (i32.const 4)
+      (i32.load (i32.const 68)) (i32.load (i32.const 72)))
+    (call $ok (local.get $at) (i32.const 1)))
