@@ -280,7 +280,10 @@ fn what_was_reported_before_a_trap_stands_and_exactly_the_others_stay_queued() {
 
 #[test]
 fn an_item_that_was_kept_by_an_agent_leads_nowhere_and_names_the_reason() {
-    let case = case("item-kept", &["delivery agent, deliver: ", "used after the call that it was handed to had returned"]);
+    let case = case(
+        "item-kept",
+        &["delivery agent, deliver: ", "used after the call that it was handed to had returned"],
+    );
     let site = site([&case], "retry = \"1h\"\nmax_connections_per_destination = 1");
     let host = site.start();
     site.order(&["queue", "suspend", "item-kept/item-kept.example"]);
