@@ -92,7 +92,7 @@ impl<const RULE: u8> Connector for BrokenConnector<RULE> {
 
     fn poll_receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {
         let state = ReceiptState::Pending(Response::new(250, (2, 0, 0), "waiting"));
-        let receipt = Receipt { id: ids[0].clone(), state, details: Vec::new() };
+        let receipt = Receipt { id: ids[0].clone(), address: None, state, details: Vec::new() };
         Box::pin(async { Ok(if RULE == 14 { vec![receipt] } else { Vec::new() }) })
     }
 
