@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod delivery_agent;
+pub mod doors;
 pub mod foreign;
 pub mod send;
 
@@ -12,17 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_agent::{AgentSpec, AgentStats, CallbackReply, CallbackRequest, Runtime, RuntimeConfig, Tick};
-use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
+use postern_agent::{
+    AgentSpec, AgentStats, CallbackReply, CallbackRequest, Doors, Inbound, KeptState, Runtime, RuntimeConfig,
+    Tick,
+};
+use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use crate::agents::Consents;
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
-use crate::receive::callback::CallbackBase;
 use crate::server::StartError;
 
 use delivery_agent::DeliveryAgentConnector;
+use doors::{AgentDoors, AgentMail, StoredState};
 use foreign::{ForeignConnector, IsQueued};
 use send::SendConnector;
 
@@ -48,6 +52,14 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Whether [`Connector::poll_receipts`] can ever say anything.
     fn can_poll(&self) -> bool;
+
+    /// Asks what became of a hand-over that nobody saw the end of, by the recipient's idempotency key.
+    ///
+    /// # Errors
+    /// Why it could not be asked; it is asked again later.
+    fn did_it_arrive<'a>(&'a self, _idempotency_key: &'a str) -> BoxFuture<'a, Result<Arrival, Deferral>> {
+        Box::pin(async { Ok(Arrival::CannotTell) })
+    }
 
     /// Hands a call-back of the far end's provider over.
     ///
@@ -159,8 +171,8 @@ pub struct Factory {
     receipts: ReceiptSender,
     metrics: Arc<Metrics>,
     is_queued: IsQueued,
-    /// `None`: nobody can call back.
-    callback: Option<CallbackBase>,
+    /// What the host itself offers to agents.
+    doors: AgentDoors,
     /// Made for the first agent, and shared by all.
     runtime: Mutex<Option<Runtime>>,
 }
@@ -172,9 +184,9 @@ impl Factory {
         receipts: ReceiptSender,
         metrics: Arc<Metrics>,
         is_queued: IsQueued,
-        callback: Option<CallbackBase>,
+        doors: AgentDoors,
     ) -> Self {
-        Self { receipts, metrics, is_queued, callback, runtime: Mutex::default() }
+        Self { receipts, metrics, is_queued, doors, runtime: Mutex::default() }
     }
 
     /// Makes the enabled connector of this name; `None` when the config has none. Blocking: an agent may have to be
@@ -209,13 +221,32 @@ impl Factory {
         let name = agent.common.name.clone();
         Ok(match agent_spec(agent) {
             Ok(mut spec) => {
-                let base = self.callback.as_ref().filter(|_| agent.grants.callback);
-                spec.doors.callback_url = base.map(|base| base.url_of(&agent.common.name));
+                spec.doors = self.doors_of(agent);
                 let consents = Consents::of(&host.data_directory);
                 DeliveryAgentConnector::load(name, runtime, spec, agent.batch_size, &consents)
             }
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
         })
+    }
+
+    /// The doors that a connector's grants open.
+    fn doors_of(&self, agent: &DeliveryAgentConfig) -> Doors {
+        let (connector, quota) = (agent.common.name.to_string(), agent.grants.state);
+        let store = self.doors.store.clone().filter(|_| quota > 0);
+        let submitter = self.doors.submitter.clone().filter(|_| agent.grants.inbound);
+        let callback = self.doors.callback.as_ref().filter(|_| agent.grants.callback);
+        Doors {
+            callback_url: callback.map(|base| base.url_of(&connector)),
+            inbound: submitter.map(|submitter| {
+                let door: Arc<dyn Inbound> = Arc::new(AgentMail { submitter, connector: connector.clone() });
+                door
+            }),
+            state: store.map(|store| {
+                let state: Arc<dyn KeptState> = Arc::new(StoredState { store, connector, quota });
+                state
+            }),
+            state_quota: quota,
+        }
     }
 
     fn runtime(&self, host: &HostConfig) -> Result<Runtime, StartError> {

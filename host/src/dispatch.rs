@@ -4,6 +4,7 @@
 //! delivers at most `max_messages_per_connection` items and ends, or is parked for a while when nothing else is due:
 //! so each destination gets its turn, and a dead one, which is a timer in the index, costs its neighbours nothing.
 
+mod intents;
 mod line;
 mod ring;
 mod settler;

@@ -233,6 +233,7 @@ fn submission(
         internet_message_id: Some(built.message_id),
         subject: Some(built.subject),
         outbox_key: Some(request.key.clone()),
+        inbound: None,
     }
 }
 

@@ -24,13 +24,14 @@ use crate::admin;
 use crate::agents;
 use crate::config::Config;
 use crate::connector::Factory;
+use crate::connector::doors::AgentDoors;
 use crate::connector::foreign::IsQueued;
 use crate::dispatch::Settler;
 use crate::operate::{self, ControlServer, OperateError, Operations, Reload};
 use crate::outbox::Outbox;
 use crate::private;
 use crate::receipts::Receipts;
-use crate::receive::callback::{CallbackBase, CallbackKey, CallbackListener};
+use crate::receive::callback::{CallbackKey, CallbackListener};
 use crate::submit::Submitter;
 use crate::tracking::{self, Mover};
 
@@ -49,6 +50,12 @@ const SWEEP: Duration = Duration::from_secs(30);
 const LAST_WRITES: Duration = Duration::from_secs(10);
 /// How long a start waits for a command that holds the data directory for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the far side's id of a message that an agent handed in is remembered: a repeat within that time makes no
+/// second message.
+const INBOUND_MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often old ones are forgotten, and how many at once.
+const FORGET: Duration = Duration::from_secs(3600);
+const FORGET_BATCH: usize = 10_000;
 /// Overdue items settled in one sweep.
 const SWEEP_BATCH: usize = 10_000;
 
@@ -147,8 +154,19 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
 
     let doors = Doors::new(core.clone(), submitter.clone(), incoming);
     let callback = bind_callback(&config, &core).await?;
-    let base = callback.as_ref().map(CallbackListener::base);
-    let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core, base))));
+    let offered = AgentDoors {
+        store: Some(core.store.clone()),
+        submitter: Some(submitter.clone()),
+        callback: callback.as_ref().map(CallbackListener::base),
+    };
+    let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core, offered))));
+    let cut_off = core.settler.load_intents().await?;
+    if cut_off > 0 {
+        tracing::warn!(
+            items = cut_off,
+            "attempts were cut off in the middle of a hand-over; their agents are asked"
+        );
+    }
     let opening = site.start(&config).await?;
     let operations = Arc::new(Operations {
         settler: core.settler.clone(),
@@ -178,6 +196,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     );
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
+    followers.spawn(forget_inbound(core.store.clone(), followers.stop.clone()));
     followers.spawn(control.run(operations, followers.stop.clone()));
     let mut callbacks = Stage::new("call-backs");
     let callback_address = callback.as_ref().map(CallbackListener::address);
@@ -224,10 +243,10 @@ async fn bind_callback(config: &Config, core: &Core) -> Result<Option<CallbackLi
 }
 
 /// What makes the connectors of this host.
-fn factory(core: &Core, callback: Option<CallbackBase>) -> Factory {
+fn factory(core: &Core, doors: AgentDoors) -> Factory {
     let index = core.store.index().clone();
     let is_queued: IsQueued = Arc::new(move |item| index.item_view(item).is_some());
-    Factory::new(core.receipts.sender().clone(), core.metrics.clone(), is_queued, callback)
+    Factory::new(core.receipts.sender().clone(), core.metrics.clone(), is_queued, doors)
 }
 
 /// The reload, as operators order it.
@@ -273,6 +292,24 @@ async fn sweep(settler: Arc<Settler>, stop: CancellationToken) {
             if let Some(lease) = index.lease_item(item) {
                 settler.settle_overdue(lease).await;
             }
+        }
+    }
+}
+
+/// Forgets the far sides' ids of messages that agents handed in long ago.
+async fn forget_inbound(store: Arc<dyn Store>, stop: CancellationToken) {
+    loop {
+        let age = jiff::SignedDuration::try_from(INBOUND_MEMORY).expect("a month is in range");
+        let before = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
+        match store.forget_inbound(before, FORGET_BATCH).await {
+            // There may be more.
+            Ok(FORGET_BATCH) => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old ids of messages from agents were not forgotten"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FORGET) => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use postern_model::{
     Content, Envelope, EventKind, EventRecipient, Item, ItemId, ItemRecipient, ItemState, MessageId,
     MessageInfo, NextHop, Origin, Recipient, Response, TrackingEvent, TypedAddress,
 };
-use postern_store::{Put, PutDone, Store, StoreError, StoreHealth};
+use postern_store::{InboundId, Put, PutDone, Store, StoreError, StoreHealth};
 
 use crate::config;
 use crate::metrics::Metrics;
@@ -36,6 +36,8 @@ pub struct Submission {
     pub subject: Option<String>,
     /// The DSN request that it fulfils.
     pub outbox_key: Option<String>,
+    /// What names it at the far side, when an agent hands it in.
+    pub inbound: Option<InboundId>,
 }
 
 /// Who stands at the door.
@@ -169,7 +171,8 @@ impl Submitter {
             return Err(SubmitError::NoRoute { recipient: recipient.address.display(), reason });
         }
         let responsible = about.unwrap_or(&submission.envelope);
-        check_rights(&topology, submission.origin, responsible, &plan.groups)?;
+        let is_ours = submission.origin == Origin::Generated || submission.inbound.is_some();
+        check_rights(&topology, is_ours, responsible, &plan.groups)?;
         let message = Arc::new(MessageInfo {
             id: submission.id,
             origin: submission.origin,
@@ -187,7 +190,7 @@ impl Submitter {
             items,
             event,
             outbox_key: submission.outbox_key,
-            inbound: None,
+            inbound: submission.inbound,
         };
         // The commit is on the disk when this returns: from here on the message is ours.
         match self.store.put(put).await? {
@@ -201,11 +204,11 @@ impl Submitter {
 
 /// Whether a message may go to these next hops on behalf of whoever is behind `responsible`.
 ///
-/// Send connectors are open to what we generate: they cost nothing, and reports have to leave by them, whoever may
-/// relay. Everything else asks for the right of the sender, or `MAIL FROM` would be a way to send a fax.
+/// Send connectors are open to what is ours, generated or handed in by an agent that may do so: they cost nothing, and
+/// reports have to leave by them, whoever may relay. Everything else asks for the right of the sender, or `MAIL FROM` would be a way to send a fax.
 fn check_rights(
     topology: &Topology,
-    origin: Origin,
+    is_ours: bool,
     responsible: &Envelope,
     groups: &[(NextHop, Vec<Recipient>)],
 ) -> Result<(), SubmitError> {
@@ -215,7 +218,7 @@ fn check_rights(
         topology.rules(&hop.connector).is_some_and(|rules| rules.outgoing.kind == ConnectorKind::Send)
     };
     for (hop, recipients) in groups {
-        if origin == Origin::Generated && is_send(hop) {
+        if is_ours && is_send(hop) {
             continue;
         }
         check_right(topology, client, &responsible.reverse_path, hop).map_err(|response| {

@@ -47,6 +47,8 @@ impl Topology {
             policy.receipt_expires_after = agent.receipt_expires_after;
             policy.receipt_expires_after_max = agent.receipt_expires_after_max;
             policy.on_receipt_expiry = agent.on_receipt_expiry;
+            policy.on_unknown = agent.on_unknown;
+            policy.state_quota = agent.grants.state;
             policy.allow_fail_queue = agent.allow_fail_queue;
             connectors.push(route_of(&agent.common, DestinationRule::DomainOrSpace));
             rules.insert(
@@ -111,6 +113,8 @@ fn default_policy() -> Policy {
         // Only agents say how long; their connectors have a limit of their own.
         receipt_expires_after_max: SignedDuration::MAX,
         on_receipt_expiry: OnReceiptExpiry::default(),
+        on_unknown: None,
+        state_quota: 0,
         poison_after: 5,
         allow_fail_queue: false,
         relay_dsn: false,

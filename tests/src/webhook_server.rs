@@ -54,6 +54,12 @@ impl HttpAnswer {
         Self { status, headers: Vec::new(), body: String::new() }
     }
 
+    /// No answer at all: the client waits.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::status(0)
+    }
+
     /// A status with a JSON body.
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {
@@ -73,6 +79,9 @@ impl HttpAnswer {
     }
 
     fn write(&self, stream: &mut TcpStream) -> io::Result<()> {
+        if self.status == 0 {
+            return Ok(());
+        }
         let mut head = format!("HTTP/1.1 {} Answer\r\nContent-Length: {}\r\n", self.status, self.body.len());
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -6,6 +6,7 @@
 mod encode;
 
 use postern_tests::{Site, SmtpSink, cli, eventually, messages};
+use serde_json::json;
 
 const JO: &str = "jo@home.example";
 
@@ -59,5 +60,69 @@ fn items_that_are_due_together_reach_the_agent_in_one_call() {
     let said = tracked.as_array().unwrap().iter().map(|row| row["response"].as_str().unwrap_or_default());
     // Alone it says "test agent".
     assert_eq!(said.filter(|response| response.ends_with("done")).count(), 10, "{tracked}");
+    host.stop();
+}
+
+#[test]
+fn state_is_kept_with_each_delivery_and_over_a_restart() {
+    let sink = SmtpSink::start();
+    // This agent fails when its state is not what it wrote last.
+    let lines = "grants = { state = \"1KiB\" }\nmax_concurrent_connections = 1";
+    let site = site("agents/state", lines, &sink);
+    let mut delivered = 0;
+    for _ in 0..2 {
+        let host = site.start();
+        for _ in 0..5 {
+            delivered += 1;
+            host.client().submit(JO, &["ann@agent.example"], &messages::simple("counted"));
+        }
+        eventually("the deliveries", || (site.audit()["delivered"] == delivered).then_some(()));
+        host.kill();
+    }
+    let state = state_of(&site);
+    assert_eq!(state, "x".repeat(10));
+}
+
+/// The value that the agent keeps under its one key.
+fn state_of(site: &Site) -> String {
+    let database = rusqlite::Connection::open(site.data().join("queue.db")).unwrap();
+    let value: Vec<u8> =
+        database.query_row("SELECT value FROM agent_state WHERE key = 'done'", [], |row| row.get(0)).unwrap();
+    String::from_utf8(value).unwrap()
+}
+
+#[test]
+fn state_that_is_full_defers_what_was_reported_with_it() {
+    let sink = SmtpSink::start();
+    // Room for the key and one letter.
+    let site = site("agents/state", "grants = { state = 5 }\nmax_concurrent_connections = 1", &sink);
+    let host = site.start();
+    let mut client = host.client();
+    client.submit(JO, &["ann@agent.example"], &messages::simple("fits"));
+    eventually("the first", || (site.audit()["delivered"] == 1).then_some(()));
+    client.submit(JO, &["ben@agent.example"], &messages::simple("does not fit"));
+    eventually("a deferral", || site.events("ben@agent.example").contains(&"defer".to_owned()).then_some(()));
+    assert_eq!((site.audit()["delivered"].clone(), state_of(&site)), (json!(1), "x".to_owned()));
+    host.stop();
+}
+
+#[test]
+fn mail_from_the_far_side_comes_in_once_for_each_of_its_ids() {
+    let sink = SmtpSink::start();
+    let site = site("agents/inbound", "grants = { inbound = true }", &sink);
+    let host = site.start();
+    for n in 1..=2 {
+        // The agent hands the same message in at each delivery.
+        host.client().submit(JO, &["ann@agent.example"], &messages::simple("out"));
+        eventually("the delivery", || (site.audit()["delivered"] == n).then_some(()));
+    }
+    let arrived = sink.wait_for(1);
+    assert_eq!(
+        (arrived[0].sender.as_str(), arrived[0].recipients.as_slice()),
+        ("", &["ann@inside.example".to_owned()][..])
+    );
+    assert!(String::from_utf8_lossy(&arrived[0].content).contains("Subject: from outside"));
+    eventually("its relay", || (site.audit()["relayed"] == 1).then_some(()));
+    assert_eq!(site.audit()["accepted"], 3, "two out, one in");
     host.stop();
 }

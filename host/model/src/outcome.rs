@@ -112,6 +112,8 @@ pub enum Outcome {
         /// Why.
         class: FailureClass,
     },
+    /// Nobody can tell whether it arrived, and it is not tried again. Only the host says so, never an agent.
+    Unknown(Response),
 }
 
 impl Outcome {
@@ -119,7 +121,7 @@ impl Outcome {
     #[must_use]
     pub fn response(&self) -> &Response {
         match self {
-            Self::Delivered(r) | Self::Relayed(r) | Self::Expanded(r) => r,
+            Self::Delivered(r) | Self::Relayed(r) | Self::Expanded(r) | Self::Unknown(r) => r,
             Self::Accepted(p) => &p.response,
             Self::Deferred(d) => &d.response,
             Self::Failed { response, .. } => response,
@@ -136,6 +138,7 @@ impl Outcome {
             Self::Accepted(_) => "accepted",
             Self::Deferred(_) => "deferred",
             Self::Failed { .. } => "failed",
+            Self::Unknown(_) => "unknown",
         }
     }
 
@@ -145,7 +148,7 @@ impl Outcome {
         let r = self.response();
         match self {
             Self::Deferred(_) => r.is_temporary(),
-            Self::Failed { .. } => r.is_permanent(),
+            Self::Failed { .. } | Self::Unknown(_) => r.is_permanent(),
             _ => r.is_success(),
         }
     }

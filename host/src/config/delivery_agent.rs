@@ -54,7 +54,7 @@ pub const HANDLES: u32 = 4096;
 pub const MOST_STATE: u64 = 1 << 30;
 
 /// Grants that are read and checked, but that the runtime of the agents does not know yet.
-const NOT_YET: [&str; 3] = ["directories", "state", "inbound"];
+const NOT_YET: [&str; 1] = ["directories"];
 
 /// `on_receipt_expiry`: what senders are told when the far end accepted a message and never said what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct DeliveryAgentConfig {
     pub receipt_poll_interval: Duration,
     /// How long a receipt is waited for when the agent does not say.
     pub receipt_expires_after: SignedDuration,
+    /// What is done about a hand-over that nobody saw the end of; `None`: no intents are recorded (`idempotency`).
+    pub on_unknown: Option<OnUnknown>,
     /// How many items an agent with the `batch` interface gets in one call.
     pub batch_size: usize,
     /// Whether a connection stays open while receipts of its queue are pending, beyond `connection_idle`.
@@ -106,6 +108,16 @@ pub struct DeliveryAgentConfig {
     pub on_receipt_expiry: OnReceiptExpiry,
     /// Whether its refusal may fail a whole queue; otherwise the queue is suspended and an alarm raised.
     pub allow_fail_queue: bool,
+}
+
+/// What is done about a hand-over that nobody saw the end of, where the agent cannot tell either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// It is tried again: perhaps a second copy.
+    #[default]
+    Retry,
+    /// It is not tried again, and the sender is told that nobody knows: perhaps none.
+    Report,
 }
 
 /// Single doors to the outside; everything else is closed.
@@ -192,6 +204,16 @@ impl DeliveryAgentConfig {
         let poll = timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
         let receipt_poll_interval = section.or("receipt_poll_interval", poll, RECEIPT_POLL_INTERVAL);
         let receipt_expires_after = section.or("receipt_expires_after", long_wait, RECEIPT_EXPIRES_AFTER);
+        let intent = section.or("idempotency", choice(&[("none", false), ("intent", true)]), false);
+        let on_unknown = section
+            .optional("on_unknown", choice(&[("retry", OnUnknown::Retry), ("report", OnUnknown::Report)]));
+        if on_unknown.is_some() && !intent {
+            section.fault(Wrong::hinted(
+                "on_unknown is asked only where intents are recorded",
+                "add idempotency = \"intent\"",
+            ));
+        }
+        let on_unknown = intent.then(|| on_unknown.unwrap_or_default());
         let batch_size = section.or("batch_size", count(1, 1000), BATCH_SIZE);
         let keep_open = section.or("keep_open", boolean, false);
         let receipt_expires_after_max = receipt_expires_after_max(section, receipt_expires_after);
@@ -217,6 +239,7 @@ impl DeliveryAgentConfig {
             trusted_certificates,
             receipt_poll_interval,
             receipt_expires_after,
+            on_unknown,
             batch_size,
             keep_open,
             receipt_expires_after_max,

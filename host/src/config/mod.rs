@@ -36,7 +36,7 @@ pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
 pub use callback::{CallbackConfig, CallbackTls};
 pub use checked::Config;
 pub use delivery_agent::{
-    AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry, TcpGrant,
+    AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry, OnUnknown, TcpGrant,
 };
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use host::{AdminConfig, HostConfig, LogFormat, TrackingConfig};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use postern_agent::{
     Agent, AgentConnection, AgentSpec, AgentStats, CallbackReply, CallbackRequest, Runtime, Tick,
 };
-use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
+use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
 use crate::agents::{self, Consents};
@@ -103,6 +103,20 @@ impl Connector for DeliveryAgentConnector {
 
     fn can_poll(&self) -> bool {
         self.agent.as_ref().is_ok_and(Agent::has_receipts)
+    }
+
+    fn did_it_arrive<'a>(&'a self, idempotency_key: &'a str) -> BoxFuture<'a, Result<Arrival, Deferral>> {
+        Box::pin(async move {
+            let agent = self
+                .agent
+                .clone()
+                .map_err(|reason| Deferral::new(451, (4, 3, 5), &reason, "service-unavailable"))?;
+            let key = idempotency_key.to_owned();
+            let asked = self.runtime.handle().spawn(async move { agent.did_it_arrive(&key).await });
+            asked.await.unwrap_or_else(|error| {
+                Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
+            })
+        })
     }
 
     fn callback(&self, request: CallbackRequest) -> BoxFuture<'_, Result<CallbackReply, Deferral>> {

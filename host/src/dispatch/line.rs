@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use super::intents::Asking;
 use super::settler::{InFlight, Over};
 use super::{DispatchLimits, Settler};
 use crate::connector::{Connection, Connector};
 use crate::metrics::Metrics;
+use crate::settle;
 
 /// Contents of one batch, in bytes: when that much is gathered, no further item is added.
 const MAX_BATCH_BYTES: u64 = 32 << 20;
@@ -120,12 +122,12 @@ impl Line {
             && !stop.is_cancelled()
         {
             let batch = self.gather(lease).await;
-            if !batch.is_empty() && !self.serve(batch).await {
+            if !batch.is_empty() && !self.serve_seen(batch).await {
                 break;
             }
             // One that was left out of a batch was leased already.
             if let Some(alone) = self.alone.take()
-                && !self.serve(vec![alone]).await
+                && !self.serve_seen(vec![alone]).await
             {
                 break;
             }
@@ -164,6 +166,17 @@ impl Line {
         batch
     }
 
+    /// Tries items and settles them, after what is known about earlier attempts is settled and the intent of this one is
+    /// on the disk, where the connector wants that. Says whether the line may go on.
+    async fn serve_seen(&mut self, batch: Vec<(Lease, DeliveryRequest)>) -> bool {
+        let policy = self.settler.topology().policy_for(&self.hop);
+        let Some(on_unknown) = policy.on_unknown else { return self.serve(batch).await };
+        let context =
+            Asking { connector: &*self.connector, settler: &self.settler, hop: &self.hop, on_unknown };
+        let batch = context.clear(batch, &mut self.in_flight).await;
+        if batch.is_empty() { true } else { self.serve(batch).await }
+    }
+
     /// Tries items and settles them. Says whether the line may go on.
     async fn serve(&mut self, batch: Vec<(Lease, DeliveryRequest)>) -> bool {
         let (leases, requests): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
@@ -178,6 +191,7 @@ impl Line {
         let first = &requests[0];
         let call = (requests.len() > 1).then(|| format!("{}/{}", first.item.id, first.attempt));
         let mut healthy = true;
+        let mut not_kept = None;
         for (nth, ((lease, request), report)) in leases.into_iter().zip(&requests).zip(reports).enumerate() {
             let open = self.open.as_ref();
             let over = Over {
@@ -188,8 +202,15 @@ impl Line {
                 call: call.as_deref(),
             };
             let span = delivery_span(std::slice::from_ref(request), &self.hop);
+            // What was reported together with a state that could not be kept is deferred together.
+            let report = match &not_kept {
+                None => report,
+                Some(why) => settle::without_outcomes(report, why),
+            };
             let settled = self.settler.settle_attempt(lease, request, report, over, &mut self.in_flight);
-            healthy &= settled.instrument(span).await;
+            let settled = settled.instrument(span).await;
+            healthy &= settled.healthy;
+            not_kept = not_kept.or(settled.not_kept);
         }
         let Some(open) = &mut self.open else { return false };
         open.delivered += requests.len();

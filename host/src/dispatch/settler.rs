@@ -8,11 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
-    Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt, Refusal, Return,
+    Content, Deferral, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt,
+    Refusal, Return, StateChange,
 };
-use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError};
+use postern_store::{AgentStateChange, Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::intents::Intents;
+use crate::connector::doors;
 use crate::metrics::Metrics;
 use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
@@ -45,6 +48,16 @@ pub struct Settler {
     watchers: Watchers,
     /// Places for items that cannot be read.
     unreadable: Arc<Semaphore>,
+    /// Hand-overs of which nobody has seen the end.
+    pub(super) intents: Intents,
+}
+
+/// How an attempt was settled.
+pub(super) struct Attempted {
+    /// Whether it showed that the queue works.
+    pub healthy: bool,
+    /// Why what the agent wrote to its state was not kept; its outcomes were deferred then.
+    pub not_kept: Option<Deferral>,
 }
 
 /// The connection that an attempt went over; the default when none could be opened.
@@ -74,7 +87,7 @@ impl Settler {
         watchers: Watchers,
     ) -> Self {
         let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
-        Self { store, topology, metrics, outbox, receipts, watchers, unreadable }
+        Self { store, topology, metrics, outbox, receipts, watchers, unreadable, intents: Intents::default() }
     }
 
     /// The store.
@@ -145,7 +158,7 @@ impl Settler {
         self.unreadable.available_permits()
     }
 
-    /// Settles an attempt and hands the write in. Says whether it showed that the queue works.
+    /// Settles an attempt and hands the write in.
     pub(super) async fn settle_attempt(
         &self,
         lease: Lease,
@@ -153,15 +166,56 @@ impl Settler {
         mut report: DeliveryReport,
         over: Over<'_>,
         in_flight: &mut InFlight,
-    ) -> bool {
+    ) -> Attempted {
         let receipts = std::mem::take(&mut report.receipts);
+        let hop = &request.item.next_hop;
+        let mut not_kept = None;
+        let change = report.state.take();
+        let (mut settlement, healthy) = self.made_of(request, &report, over).await;
+        if let Some(change) = change {
+            settlement.write.agent_state = Some(self.state_change(hop, change));
+            // Waited for, through the store: the lease is still there for what is settled if the state is not kept.
+            match self.store.settle(settlement.write.clone()).await {
+                Ok(_) => {
+                    self.log(request, &report, &settlement);
+                    let follow = self.follow(&request.item, &settlement);
+                    self.forget_intent(&settlement.write);
+                    drop(lease);
+                    follow.happen();
+                    self.received(hop, receipts);
+                    return Attempted { healthy, not_kept };
+                }
+                Err(error @ (StoreError::StateConflict { .. } | StoreError::StateFull { .. })) => {
+                    let why = Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable");
+                    report = settle::without_outcomes(report, &why);
+                    not_kept = Some(why);
+                    (settlement, _) = self.made_of(request, &report, over).await;
+                }
+                Err(_) => settlement.write.agent_state = None,
+            }
+        }
+        self.log(request, &report, &settlement);
+        self.forget_intent(&settlement.write);
+        let commit = self.hand_in(lease, &request.item, settlement);
+        in_flight.push(commit).await;
+        self.received(hop, receipts);
+        Attempted { healthy: healthy && not_kept.is_none(), not_kept }
+    }
+
+    /// What a report makes of its item, and whether it shows that the queue works.
+    async fn made_of(
+        &self,
+        request: &DeliveryRequest,
+        report: &DeliveryReport,
+        over: Over<'_>,
+    ) -> (Settlement, bool) {
         let topology = self.topology();
-        let policy = topology.policy_for(lease.next_hop());
-        let quoted = Quoted::for_report(&topology, request, &report).await;
+        let policy = topology.policy_for(&request.item.next_hop);
+        let quoted = Quoted::for_report(&topology, request, report).await;
         let failures = over.failures_now;
         let context = Context { call: over.call, ..quoted.context(&request.message, &policy) };
         let mut settlement =
-            settle::settle(context, &request.item, &report, over.label, failures, &mut fastrand::Rng::new());
+            settle::settle(context, &request.item, report, over.label, failures, &mut fastrand::Rng::new());
         if !over.speaks_for_queue {
             settlement.queue = QueueEffect::None;
         }
@@ -171,11 +225,12 @@ impl Settler {
         if settlement.queue == QueueEffect::Healthy && (!healthy || failures == 0) {
             settlement.queue = QueueEffect::None;
         }
-        self.log(request, &report, &settlement);
-        let commit = self.hand_in(lease, &request.item, settlement);
-        in_flight.push(commit).await;
-        self.received(&request.item.next_hop, receipts);
-        healthy
+        (settlement, healthy)
+    }
+
+    fn state_change(&self, hop: &NextHop, change: StateChange) -> AgentStateChange {
+        let quota = self.topology().policy_for(hop).state_quota;
+        doors::state_change(&hop.connector, quota, change)
     }
 
     /// Sends receipts to where they are settled.
@@ -226,15 +281,21 @@ impl Settler {
 
     /// Hands a settlement in and does what follows from it. The future is ready when it is durable.
     pub fn hand_in(&self, lease: Lease, item: &Item, settlement: Settlement) -> Settled {
+        let follow = self.follow(item, &settlement);
+        let commit = lease.settle(&*self.store, settlement.write);
+        Settled { commit, follow }
+    }
+
+    /// Does what follows from a settlement at once, and gives what follows when it is durable.
+    fn follow(&self, item: &Item, settlement: &Settlement) -> Follow {
         let connector = item.next_hop.connector.to_string();
-        self.metrics.settled(&connector, &settlement);
+        self.metrics.settled(&connector, settlement);
         self.apply(&item.next_hop, &settlement.queue);
         let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
         let receipts: Vec<_> = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
         let watch =
             (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
-        let commit = lease.settle(&*self.store, settlement.write);
-        Settled { commit, dsns, watch }
+        Follow { dsns, watch }
     }
 
     fn apply(&self, hop: &NextHop, effect: &QueueEffect) {
@@ -291,8 +352,24 @@ impl Settler {
 /// A settlement on its way to the disk, with what happens once it is there.
 pub struct Settled {
     commit: Commit<SettleDone>,
+    follow: Follow,
+}
+
+/// What happens once a settlement is on the disk.
+struct Follow {
     dsns: Option<Arc<Notify>>,
     watch: Option<Watch>,
+}
+
+impl Follow {
+    fn happen(self) {
+        if let Some(outbox) = self.dsns {
+            outbox.notify_one();
+        }
+        if let Some(Watch { watchers, connector, receipts }) = self.watch {
+            watchers(&connector, &receipts);
+        }
+    }
 }
 
 /// Receipts to look out for.
@@ -309,12 +386,7 @@ impl IntoFuture for Settled {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let done = self.commit.await?;
-            if let Some(outbox) = self.dsns {
-                outbox.notify_one();
-            }
-            if let Some(Watch { watchers, connector, receipts }) = self.watch {
-                watchers(&connector, &receipts);
-            }
+            self.follow.happen();
             Ok(done)
         })
     }
@@ -378,7 +450,7 @@ impl Quoted {
         let good = |o: &Outcome| match o {
             Outcome::Delivered(_) | Outcome::Accepted(_) | Outcome::Expanded(_) => true,
             Outcome::Relayed(_) => !relay_dsn,
-            Outcome::Deferred(_) | Outcome::Failed { .. } => false,
+            Outcome::Deferred(_) | Outcome::Failed { .. } | Outcome::Unknown(_) => false,
         };
         let silent = !asked
             && report.fault.is_none()

@@ -35,6 +35,9 @@ pub fn settle(
     }
 
     watch(&mut draft, item, report);
+    // An attempt that was cut off may have handed over what it did not report: its intent stays, and is asked about.
+    let cut_off = report.fault.is_some() && report.broken && !report.not_begun;
+    draft.write.attempt_ended = context.policy.on_unknown.is_some() && !cut_off;
     let queue = queue_effect(&mut retries, report, failures);
     if let QueueEffect::Retry { until, .. } = &queue {
         retries.earliest = retries.earliest.map(|at| at.max(*until));
@@ -91,6 +94,18 @@ fn checked(mut outcome: RecipientOutcome) -> RecipientOutcome {
     outcome
 }
 
+/// A report of which nothing may be believed, for this reason: what the agent wrote to its state with it was not kept.
+#[must_use]
+pub fn without_outcomes(report: DeliveryReport, why: &Deferral) -> DeliveryReport {
+    DeliveryReport {
+        outcomes: Vec::new(),
+        watched: Vec::new(),
+        state: None,
+        fault: Some(report.fault.unwrap_or_else(|| why.clone())),
+        ..report
+    }
+}
+
 fn settle_recipient(
     draft: &mut Draft<'_>,
     position: usize,
@@ -106,6 +121,10 @@ fn settle_recipient(
         Outcome::Failed { response, .. } => {
             draft.item.last_error = Some(response.to_string());
             draft.decide(position, Fate::Failed, response.clone(), told);
+        }
+        Outcome::Unknown(response) => {
+            draft.item.last_error = Some(response.to_string());
+            draft.decide(position, Fate::Unknown, response.clone(), Told { unconfirmed: true, ..told });
         }
         Outcome::Accepted(pending) => accept(draft, position, pending, &told),
         Outcome::Deferred(deferral) => {

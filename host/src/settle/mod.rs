@@ -18,11 +18,11 @@ use postern_model::{
 };
 use postern_store::{NewReceipt, PastReceipt, Settle};
 
-use crate::config::{OnReceiptExpiry, RetryPlan};
+use crate::config::{OnReceiptExpiry, OnUnknown, RetryPlan};
 use crate::dsn;
 use crate::retry::{self, DelayPolicy};
 
-pub use attempt::settle;
+pub use attempt::{settle, without_outcomes};
 pub use expiry::settle_by_time;
 pub use operator::{redirect, remove, set_state};
 pub use receipt::settle_receipt;
@@ -40,6 +40,10 @@ pub struct Policy {
     pub receipt_expires_after_max: SignedDuration,
     /// What its sender is told when they never come.
     pub on_receipt_expiry: OnReceiptExpiry,
+    /// Intents are recorded, and this is done about a hand-over that nobody saw the end of; `None`: no intents.
+    pub on_unknown: Option<OnUnknown>,
+    /// How many bytes an agent may keep as its state.
+    pub state_quota: u64,
     /// After this many traps of the agent over one item it goes to the poison queue.
     pub poison_after: u32,
     /// The agent may fail a whole queue; otherwise its queue is suspended (`allow_fail_queue`).

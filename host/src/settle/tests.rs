@@ -72,6 +72,8 @@ impl World {
             receipt_expires_after: PATIENCE,
             receipt_expires_after_max: MOST_PATIENCE,
             on_receipt_expiry: OnReceiptExpiry::FailureDsn,
+            on_unknown: None,
+            state_quota: 0,
             poison_after: POISON_AFTER,
             allow_fail_queue: false,
             relay_dsn: false,

@@ -71,6 +71,7 @@ pub fn submission(
             .map(|raw| shown(&String::from_utf8_lossy(raw))),
         subject: message.header.subject.as_deref().map(decoded),
         outbox_key: None,
+        inbound: None,
     }
 }
 
