@@ -1,7 +1,7 @@
 //! What operators order: queues and messages, on a running host and on the store of a stopped one.
 
 use postern_tests::webhook_server::HttpAnswer;
-use postern_tests::{Host, Site, SmtpSink, WebhookServer, dsn, eventually, gateway, messages};
+use postern_tests::{Host, Site, SmtpSink, WebhookServer, cli, dsn, eventually, gateway, messages};
 use serde_json::json;
 
 const JO: &str = "jo@home.example";
@@ -24,8 +24,8 @@ fn deferred(site: &Site, host: &Host, server: &WebhookServer, subject: &str) -> 
     server.answer(HttpAnswer::status(500));
     let id = host.client().submit(JO, &[ANN], &messages::simple(subject));
     eventually("a deferral", || {
-        let rows = site.ask(&["track", "--message", &id, "--event", "defer"]);
-        (rows.as_array().is_some_and(|rows| !rows.is_empty())).then_some(())
+        let rows = site.track(&["--message", &id, "--event", "defer"]);
+        (!rows.is_empty()).then_some(())
     });
     id
 }
@@ -192,11 +192,19 @@ fn unknown_queues_and_messages_are_no_and_wrong_words_are_wrong_usage() {
             &["queue", "suspend", "nowhere"][..],
             &["message", "show", UNKNOWN],
             &["explain", "a@nowhere.example"],
+            &["track", "--message", UNKNOWN],
         ];
         for words in no {
             assert_eq!(site.cli(words).code, 1, "{words:?} with the host {state}");
         }
+        let config = site.config();
+        let plain = cli::run(&["track", "--message", UNKNOWN, "--config", config.to_str().unwrap()]);
+        assert_eq!((plain.code, &*plain.stdout), (1, "no events\n"), "as with --json: {plain:?}");
         assert_eq!(site.cli(&["message", "show", "no-id"]).code, 2, "with the host {state}");
+        for verb in ["resume", "retry"] {
+            let words = ["queue", verb, "pbx", "--reason", "nobody would read it"];
+            assert_eq!(site.cli(&words).code, 2, "queue {verb} with the host {state}");
+        }
         assert!(site.cli(&["message", "show", UNKNOWN]).json()["error"].is_string());
         assert_eq!(site.ask(&["explain", "ann@pbx.example"])["connector"], "pbx");
         assert_eq!(site.ask(&["check"])["ok"], true);

@@ -22,7 +22,13 @@ pub enum QueueVerb {
         limit: usize,
     },
     /// Try nothing until it is resumed.
-    Suspend(Change),
+    Suspend {
+        #[command(flatten)]
+        change: Change,
+        /// Why, for those who look at the queue later.
+        #[arg(long, default_value = "suspended by an operator")]
+        reason: String,
+    },
     /// Go on after a suspension.
     Resume(Change),
     /// Try everything in it now. A queue that is suspended stays so.
@@ -33,9 +39,6 @@ pub enum QueueVerb {
 pub struct Change {
     /// `connector` or `connector/destination`.
     queue: String,
-    /// Why, for those who look at the queue later; only `suspend` keeps it.
-    #[arg(long, default_value = "suspended by an operator")]
-    reason: String,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -45,9 +48,9 @@ pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
     let request = match verb {
         QueueVerb::List => Request::QueueList,
         QueueVerb::Show { queue, limit } => Request::QueueShow { queue, limit },
-        QueueVerb::Suspend(change) => set(change, QueueAction::Suspend),
-        QueueVerb::Resume(change) => set(change, QueueAction::Resume),
-        QueueVerb::Retry(change) => set(change, QueueAction::Retry),
+        QueueVerb::Suspend { change, reason } => set(change, QueueAction::Suspend, reason),
+        QueueVerb::Resume(change) => set(change, QueueAction::Resume, String::new()),
+        QueueVerb::Retry(change) => set(change, QueueAction::Retry, String::new()),
     };
     let (list, show) = (matches!(request, Request::QueueList), matches!(request, Request::QueueShow { .. }));
     let answer = ask::answer(common, request)?;
@@ -69,8 +72,8 @@ pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
     Ok(ExitCode::SUCCESS)
 }
 
-fn set(change: Change, action: QueueAction) -> Request {
-    Request::QueueSet { queue: change.queue, action, reason: change.reason, dry_run: change.dry_run }
+fn set(change: Change, action: QueueAction, reason: String) -> Request {
+    Request::QueueSet { queue: change.queue, action, reason, dry_run: change.dry_run }
 }
 
 fn print_queues(queues: &Value) {
