@@ -9,7 +9,7 @@ use postern_model::text::one_line;
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Refusal};
 use postern_store::Lease;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::settler::{InFlight, Over};
 use super::{DispatchLimits, Settler};
@@ -88,13 +88,7 @@ impl Line {
             && !stop.is_cancelled()
         {
             if let Some((lease, request)) = self.settler.prepare(lease, &mut self.in_flight).await {
-                let span = tracing::info_span!(
-                    "delivery",
-                    message_id = %request.message.id,
-                    connector = %self.hop.connector,
-                    destination = %self.hop.destination,
-                    attempt = request.attempt
-                );
+                let span = delivery_span(&request);
                 if !self.serve(lease, &request).instrument(span).await {
                     break;
                 }
@@ -190,6 +184,17 @@ impl Line {
     }
 }
 
+/// What every line about a delivery carries. Its level is that of an error, so that a log of warnings has it, too.
+fn delivery_span(request: &DeliveryRequest) -> Span {
+    tracing::error_span!(
+        "delivery",
+        message_id = %request.message.id,
+        connector = %request.item.next_hop.connector,
+        destination = %request.item.next_hop.destination,
+        attempt = request.attempt
+    )
+}
+
 /// Runs a connector's code. A panic in it becomes a deferral: else the attempt would not count, and the item would be
 /// due again at once, for ever.
 async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, Deferral> {
@@ -200,4 +205,22 @@ async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, Deferral> {
         tracing::error!(reason = said, "the connector's code failed");
         Deferral::new(451, (4, 3, 0), &format!("the connector's code failed: {said}"), "")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use postern_store::conformance::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_log_of_warnings_says_which_delivery_a_warning_is_about() {
+        let put = sample::small(&NextHop::new("fax", "FAX:*"));
+        let item = Arc::new(put.items[0].clone());
+        let request = DeliveryRequest { message: put.message, item, content: put.content, attempt: 3 };
+        let log = tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::sink).finish();
+        tracing::subscriber::with_default(log, || assert!(!delivery_span(&request).is_disabled()));
+    }
 }
