@@ -239,7 +239,7 @@ fn submission(
 fn write_bad_mail(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     crate::private::make_directory(folder)?;
-    let mut file = std::fs::File::create(folder.join(name))?;
+    let mut file = crate::private::create_file(&folder.join(name))?;
     file.write_all(content)?;
     file.sync_all()?;
     std::fs::File::open(folder)?.sync_all()

@@ -1,5 +1,9 @@
 //! What operators order: queues and messages, on a running host and on the store of a stopped one.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
 use postern_tests::webhook_server::HttpAnswer;
 use postern_tests::{Host, Site, SmtpSink, WebhookServer, cli, dsn, eventually, gateway, messages};
 use serde_json::json;
@@ -166,6 +170,34 @@ fn a_message_that_is_suspended_stays_while_its_neighbours_go() {
     assert_eq!(server.wait_for(4)[3].message_id(), stays);
     empty(&site);
     site.audit();
+    host.stop();
+}
+
+/// The files below a folder, and their permission bits. Some may come and go meanwhile.
+fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(about) = entry.metadata() else { continue };
+        if about.is_dir() {
+            found.extend(modes(&entry.path()));
+        } else {
+            found.push((entry.path(), about.permissions().mode() & 0o777));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_the_host_writes_is_closed_to_other_users() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    deferred(&site, &host, &server, "small");
+    host.client().submit(JO, &["ben@hook.example"], &messages::sized("large", 400_000));
+    eventually("a tracking file", || modes(&site.data().join("tracking")).first().cloned());
+    for (path, mode) in modes(&site.data()) {
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
     host.stop();
 }
 

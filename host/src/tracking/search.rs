@@ -316,6 +316,36 @@ mod tests {
     }
 
     #[test]
+    fn a_search_leaves_no_file_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let e = event(86_400, EventKind::Receive, &["FAX:+49"]);
+        let path = folder.path().join(DayFile::name_for(e.time));
+        DayFile::open(&path).unwrap().append(&[(1, &e)]).unwrap();
+        let files = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
+        assert_eq!(files(), [path.clone()]);
+        assert_eq!(search(folder.path(), &[], &Query::default()).unwrap().len(), 1);
+        assert_eq!(files(), [path]);
+    }
+
+    #[test]
+    fn a_search_beside_a_writer_sees_what_was_written_and_disturbs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let e = event(86_400, EventKind::Receive, &["FAX:+49"]);
+        let path = folder.path().join(DayFile::name_for(e.time));
+        let mut writer = DayFile::open(&path).unwrap();
+        for seq in 1..4_u64 {
+            writer.append(&[(seq, &e)]).unwrap();
+            let reader = DayFile::open_read_only(&path).unwrap().unwrap();
+            let count = reader.connection().query_row("SELECT count(*) FROM events", [], |r| r.get::<_, u64>(0));
+            assert_eq!(count.unwrap(), seq);
+            assert!(reader.connection().execute("DELETE FROM events", []).is_err());
+        }
+    }
+
+    #[test]
     fn stars_match_any_text() {
         for (pattern, text, expected) in [
             ("*", "", true),
