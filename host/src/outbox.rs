@@ -114,16 +114,16 @@ impl Outbox {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::error!(%error, "delivery reports stay in the outbox");
+                    tracing::error!(%error, "DSNs stay in the outbox");
                     break;
                 }
             }
         }
         if let Some(reason) = reasons.first() {
             tracing::warn!(
-                reports = self.waiting.keys.len(),
+                dsns = self.waiting.keys.len(),
                 reason,
-                "delivery reports wait; a send connector for SMTP:* would take those without a connector"
+                "DSNs wait; a send connector for SMTP:* would take those without a connector"
             );
         }
     }
@@ -149,7 +149,7 @@ impl Outbox {
             match self.send(request).await {
                 Ok(()) => {}
                 Err(Held::Waits(reason)) => {
-                    tracing::debug!(dsn = key, reason, "a delivery report waits");
+                    tracing::debug!(dsn = key, reason, "a DSN waits");
                     reasons.push(reason);
                     self.waiting.keys.insert(key);
                 }
@@ -172,7 +172,7 @@ impl Outbox {
         }
         match result {
             Ok(message) => {
-                tracing::info!(dsn = request.key, message_id = %message, kind = request.kind.action(), "delivery report queued");
+                tracing::info!(dsn = request.key, message_id = %message, kind = request.kind.action(), "DSN queued");
                 Ok(())
             }
             Err(SubmitError::NoRoute { reason, .. }) if reason.is_worth_waiting() => {
@@ -195,14 +195,14 @@ impl Outbox {
 
     /// A DSN that can never be sent goes to a file, is counted, and leaves the outbox.
     async fn give_up(&self, request: &DsnRequest, reason: &str) -> Result<(), Held> {
-        tracing::error!(dsn = request.key, reason, "a delivery report cannot be sent and goes to BadMail");
+        tracing::error!(dsn = request.key, reason, "a DSN cannot be queued and goes to BadMail");
         let built = dsn::build(request, request.content.as_deref(), &self.topology.get().dsn);
         let (folder, name) = (self.bad_mail.clone(), format!("{}.eml", MessageId::from_name(&request.key)));
         // Made of the key, as the message would be: written again after a crash, it is the same file.
         let written =
             tokio::task::spawn_blocking(move || write_bad_mail(&folder, &name, &built.content)).await;
         if let Err(error) = written.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
-            // Only reports for BadMail wait for it; the others go on.
+            // Only DSNs for BadMail wait for it; the others go on.
             return Err(Held::Waits(format!("BadMail cannot be written: {error}")));
         }
         self.metrics.bad_mail();
@@ -221,7 +221,7 @@ fn submission(
 ) -> Submission {
     let built = dsn::build(request, original, settings);
     let mut recipient = Recipient::new(0, to);
-    // RFC 3461 6.2: nobody wants to hear about the fate of a report.
+    // RFC 3461 6.2: nobody wants to hear about the fate of a DSN.
     recipient.notify = Some(NotifyWish::NEVER);
     Submission {
         // Made of the request's key: a request that is sent twice has one id.

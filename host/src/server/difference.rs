@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_connector_counts_as_gone() {
+    fn a_connector_that_is_off_counts_as_gone() {
         let text = SITE.replace("[send_connectors.b]", "[send_connectors.b]\nenabled = false");
         let report = Difference::between(&config(SITE), &config(&text)).into_report();
         assert_eq!((names(&report.stopped), report.started.len()), (vec!["b"], 0));

@@ -45,7 +45,7 @@ pub struct Reloaded {
     pub started: Vec<Arc<str>>,
     /// Those that were ended and started anew.
     pub restarted: Vec<Arc<str>>,
-    /// Those that are gone, or disabled.
+    /// Those that are gone, or off.
     pub stopped: Vec<Arc<str>>,
     /// Keys that changed, and count only from the next start on.
     pub needs_restart: Vec<&'static str>,
