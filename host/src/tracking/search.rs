@@ -336,10 +336,11 @@ mod tests {
         let e = event(86_400, EventKind::Receive, &["FAX:+49"]);
         let path = folder.path().join(DayFile::name_for(e.time));
         let mut writer = DayFile::open(&path).unwrap();
-        for seq in 1..4_u64 {
-            writer.append(&[(seq, &e)]).unwrap();
+        for seq in 1..4_u32 {
+            writer.append(&[(u64::from(seq), &e)]).unwrap();
             let reader = DayFile::open_read_only(&path).unwrap().unwrap();
-            let count = reader.connection().query_row("SELECT count(*) FROM events", [], |r| r.get::<_, u64>(0));
+            let count =
+                reader.connection().query_row("SELECT count(*) FROM events", [], |r| r.get::<_, u32>(0));
             assert_eq!(count.unwrap(), seq);
             assert!(reader.connection().execute("DELETE FROM events", []).is_err());
         }
