@@ -37,8 +37,6 @@ pub enum EventKind {
     Receipt,
     /// An item went into the poison queue.
     Poison,
-    /// Items went to another queue.
-    Redirect,
     /// An operator suspended, resumed or retried something.
     Operate,
 }
@@ -62,7 +60,6 @@ impl EventKind {
             Self::Taken => "taken",
             Self::Receipt => "receipt",
             Self::Poison => "poison",
-            Self::Redirect => "redirect",
             Self::Operate => "operate",
         }
     }

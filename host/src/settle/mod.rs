@@ -24,7 +24,7 @@ use crate::retry::{self, DelayPolicy};
 
 pub use attempt::settle;
 pub use expiry::settle_by_time;
-pub use operator::{redirect, remove, set_state};
+pub use operator::{remove, set_state};
 pub use receipt::settle_receipt;
 
 /// What a connector lays down about the fate of its items.

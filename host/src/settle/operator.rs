@@ -1,6 +1,6 @@
 //! What an operator makes of an item.
 
-use postern_model::{EventKind, Fate, Item, ItemRecipient, ItemState, NextHop, RecipientState, Response};
+use postern_model::{EventKind, Fate, Item, ItemState, RecipientState, Response};
 
 use super::{Context, Draft, QueueEffect, Settlement, Told};
 
@@ -40,50 +40,4 @@ pub fn set_state(context: Context<'_>, item: &Item, state: ItemState) -> Settlem
         draft.event(EventKind::Operate, recipient, None, &told);
     }
     draft.finish(QueueEffect::None)
-}
-
-/// Moves queued recipients of an item to other queues; each target names its recipients by their index and has an
-/// ordinal that the message has not used. Who is not queued stays, who is named twice goes to the first target, and a
-/// target that nobody goes to gets no item.
-pub fn redirect(
-    context: Context<'_>,
-    item: &Item,
-    targets: &[(NextHop, u16, Vec<ItemRecipient>)],
-) -> Settlement {
-    let mut draft = Draft::new(context, item);
-    for (next_hop, ordinal, recipients) in targets {
-        let recipients = take_queued(&mut draft.item, recipients);
-        if recipients.is_empty() {
-            continue;
-        }
-        let mut moved = item.clone();
-        moved.id.ordinal = *ordinal;
-        moved.next_hop = next_hop.clone();
-        moved.recipients = recipients.iter().map(|r| ItemRecipient::queued(r.recipient.clone())).collect();
-        moved.state = ItemState::Active;
-        moved.attempts = 0;
-        moved.traps = 0;
-        moved.settlements = 0;
-        moved.next_attempt = context.now;
-        moved.last_error = None;
-        let told = Told { facts: vec![("to".to_owned(), next_hop.to_string())], ..Told::default() };
-        for recipient in &recipients {
-            draft.event(EventKind::Redirect, &recipient.recipient, None, &told);
-        }
-        draft.write.new_items.push(moved);
-    }
-    draft.finish(QueueEffect::None)
-}
-
-/// Takes those of the named recipients that are queued out of the item.
-fn take_queued<'a>(item: &mut Item, named: &'a [ItemRecipient]) -> Vec<&'a ItemRecipient> {
-    let mut taken = Vec::new();
-    for entry in named {
-        let index = entry.recipient.index;
-        if let Some(at) = item.recipients.iter().position(|r| r.recipient.index == index && r.is_queued()) {
-            item.recipients.remove(at);
-            taken.push(entry);
-        }
-    }
-    taken
 }

@@ -151,11 +151,6 @@ impl World {
         self.keep(settlement)
     }
 
-    fn redirect(&mut self, targets: &[(NextHop, u16, Vec<ItemRecipient>)]) -> Settlement {
-        let settlement = super::redirect(self.context(), &self.item, targets);
-        self.keep(settlement)
-    }
-
     fn keep(&mut self, settlement: Settlement) -> Settlement {
         assert_eq!(settlement.write.item, self.item.id);
         assert!(!self.gone, "a settlement of an item that is gone");

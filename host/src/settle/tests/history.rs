@@ -24,7 +24,6 @@ struct History {
     policy: Policy,
     now: Timestamp,
     books: Books,
-    next_ordinal: u16,
     /// What was done, for who looks at a failure.
     steps: Vec<String>,
 }
@@ -65,18 +64,17 @@ impl History {
         world.policy.delays = DelayPolicy::default();
         let books = Books::open(&world.item);
         let World { message, policy, now, .. } = world;
-        Self { seed, rng, message, policy, now, books, next_ordinal: 1, steps: Vec::new() }
+        Self { seed, rng, message, policy, now, books, steps: Vec::new() }
     }
 
     fn run(&mut self) {
         for _ in 0..self.rng.u32(1..=MAX_STEPS) {
             let Some(item) = self.any_item() else { break };
-            match self.rng.u8(..16) {
+            match self.rng.u8(..15) {
                 0..=5 => self.attempt(&item),
                 6..=9 => self.receipt(&item),
                 10 | 11 => self.leap(),
                 12 | 13 => self.set_state(&item),
-                14 => self.redirect(&item),
                 // Removing ends everything, so it is rare.
                 _ if self.rng.u8(..6) == 0 => self.remove(&item),
                 _ => {}
@@ -214,22 +212,6 @@ impl History {
         }
     }
 
-    /// Mostly names some of the queued recipients, now and then others too.
-    fn redirect(&mut self, item: &Item) {
-        let everybody = self.rng.u8(..4) == 0;
-        let mut targets = Vec::new();
-        for name in ["b", "c"] {
-            let named = item.recipients.iter().filter(|r| self.rng.bool() && (everybody || r.is_queued()));
-            let named: Vec<_> = named.map(|r| ItemRecipient::queued(r.recipient.clone())).collect();
-            targets.push((NextHop::new("fax", name), self.next_ordinal, named));
-            self.next_ordinal += 1;
-        }
-        self.step(item, &format!("redirect {targets:?}"));
-        let settlement = super::super::redirect(self.context(), item, &targets);
-        let named = targets.iter().flat_map(|t| t.2.iter().map(|r| r.recipient.index)).collect();
-        self.enter(item, &settlement, &Expected::of_redirection(item, &named));
-    }
-
     // ---- what agents say ----
 
     fn any_report(&mut self, item: &Item) -> DeliveryReport {
@@ -327,7 +309,6 @@ fn the_histories_of_the_fixed_seeds_meet_everything_that_can_happen() {
         EventKind::Remove,
         EventKind::Unknown,
         EventKind::Poison,
-        EventKind::Redirect,
         EventKind::Operate,
     ];
     assert_eq!(kinds, BTreeSet::from(settled));

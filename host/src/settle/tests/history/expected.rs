@@ -13,8 +13,6 @@ pub enum Stand {
     /// Waits for these receipts.
     Pending(BTreeSet<String>),
     Final(Fate),
-    /// In another item.
-    Moved,
 }
 
 /// What must come of one step.
@@ -115,16 +113,6 @@ impl Expected {
         let released = item.state == ItemState::Poison && state != ItemState::Poison;
         let unchanged = Self::unchanged(item);
         Self { state, traps: if released { 0 } else { item.traps }, ..unchanged }
-    }
-
-    pub fn of_redirection(item: &Item, named: &BTreeSet<u32>) -> Self {
-        let mut expected = Self::unchanged(item);
-        for (index, stand) in &mut expected.stands {
-            if *stand == Stand::Queued && named.contains(index) {
-                *stand = Stand::Moved;
-            }
-        }
-        expected
     }
 }
 
