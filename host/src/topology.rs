@@ -98,7 +98,12 @@ impl Topology {
 }
 
 fn policy_of(outgoing: &Outgoing) -> Policy {
-    Policy { retry: outgoing.retry.clone(), poison_after: outgoing.poison_after, ..default_policy() }
+    Policy {
+        retry: outgoing.retry.clone(),
+        poison_after: outgoing.poison_after,
+        expire_after: outgoing.expire_after,
+        ..default_policy()
+    }
 }
 
 fn default_policy() -> Policy {
@@ -107,6 +112,7 @@ fn default_policy() -> Policy {
         delays: DelayPolicy::default(),
         receipt_expires_after: RECEIPT_WAIT,
         poison_after: 5,
+        expire_after: Some(crate::config::EXPIRE_AFTER),
         allow_fail_queue: false,
         relay_dsn: false,
     }

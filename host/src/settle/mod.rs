@@ -38,6 +38,8 @@ pub struct Policy {
     pub receipt_expires_after: SignedDuration,
     /// After this many traps of the agent over one item it goes to the poison queue.
     pub poison_after: u32,
+    /// How long an item that comes back from there is tried anew; `None`: for ever.
+    pub expire_after: Option<SignedDuration>,
     /// The agent may fail a whole queue; otherwise its queue is suspended (`allow_fail_queue`).
     pub allow_fail_queue: bool,
     /// A relayed DSN goes out even when the sender did not ask (Exchange: `RelayDsnRequired`).
@@ -225,9 +227,8 @@ impl<'a> Draft<'a> {
 
     /// Delay DSN for what still waits, when it is due.
     fn warn_of_delay(&mut self) {
-        if self.item.delay_dsn_at.is_none_or(|at| at > self.context.now)
-            || self.item.queued().next().is_none()
-        {
+        let runs = self.item.deadline().is_some();
+        if !runs || self.item.delay_dsn_at.is_none_or(|at| at > self.context.now) {
             return;
         }
         self.item.delay_dsn_at = None;

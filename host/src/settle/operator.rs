@@ -1,8 +1,10 @@
 //! What an operator makes of an item.
 
+use jiff::Timestamp;
 use postern_model::{EventKind, Fate, Item, ItemState, RecipientState, Response};
 
 use super::{Context, Draft, QueueEffect, Settlement, Told};
+use crate::retry;
 
 /// Removes the item: every recipient that is not done ends as removed, or as failed with a DSN when `tell` is set.
 pub fn remove(context: Context<'_>, item: &Item, tell: bool) -> Settlement {
@@ -19,11 +21,12 @@ pub fn remove(context: Context<'_>, item: &Item, tell: bool) -> Settlement {
 }
 
 /// Suspends, resumes or releases an item, or has it tried now. Resuming and retrying make it due at once; an item
-/// that comes back from poison starts with a clean slate.
+/// that comes back from poison starts with a clean slate: without traps, and with its whole time.
 pub fn set_state(context: Context<'_>, item: &Item, state: ItemState) -> Settlement {
     let mut draft = Draft::new(context, item);
     if item.state == ItemState::Poison && state != ItemState::Poison {
         draft.item.traps = 0;
+        draft.item.expires_at = expiry_after_poison(context, item);
     }
     draft.item.state = state;
     if state == ItemState::Active {
@@ -40,4 +43,10 @@ pub fn set_state(context: Context<'_>, item: &Item, state: ItemState) -> Settlem
         draft.event(EventKind::Operate, recipient, None, &told);
     }
     draft.finish(QueueEffect::None)
+}
+
+/// While it was poison its time stood still: else it would expire before it is tried.
+fn expiry_after_poison(context: Context<'_>, item: &Item) -> Option<Timestamp> {
+    let whole = context.policy.expire_after.map(|time| retry::after(context.now, time));
+    item.expires_at.zip(whole).map(|(before, whole)| before.max(whole))
 }

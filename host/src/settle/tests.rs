@@ -69,6 +69,7 @@ impl World {
             delays: DelayPolicy { jitter: 0.0, ..DelayPolicy::default() },
             receipt_expires_after: PATIENCE,
             poison_after: POISON_AFTER,
+            expire_after: Some(EXPIRY),
             allow_fail_queue: false,
             relay_dsn: false,
         };

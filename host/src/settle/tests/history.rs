@@ -83,12 +83,14 @@ impl History {
         self.end();
     }
 
-    /// After the longest wait everything is decided but what must be delivered; that the operator removes.
+    /// After the longest wait everything is decided but what must be delivered and what is poison; that the operator
+    /// removes.
     fn end(&mut self) {
         self.now += HOUR * 24 * 365;
         self.by_time();
         for item in self.books.items() {
-            assert!(item.expires_at.is_none(), "it has not expired: {item:?}");
+            let stays = item.expires_at.is_none() || item.state == ItemState::Poison;
+            assert!(stays, "it has not expired: {item:?}");
             self.remove(&item);
         }
         self.books.close();
@@ -205,7 +207,7 @@ impl History {
         let state = *pick(&mut self.rng, &states);
         self.step(item, &format!("{state:?}"));
         let settlement = super::super::set_state(self.context(), item, state);
-        self.enter(item, &settlement, &Expected::of_state(item, state));
+        self.enter(item, &settlement, &Expected::of_state(self.context(), item, state));
         if item.queued().next().is_some() {
             let kinds: Vec<_> = settlement.write.events.iter().map(|e| e.kind).collect();
             assert_eq!(kinds, [EventKind::Operate]);

@@ -128,7 +128,7 @@ impl Books {
             owed.extend(kind.filter(|_| !expected.reported.contains(index)).map(|kind| (kind, *index)));
         }
         let due = before.delay_dsn_at.is_some_and(|at| at <= context.now);
-        if expected.warns && due {
+        if expected.warns && due && expected.state != ItemState::Poison {
             let has_sender = !context.message.envelope.reverse_path.is_empty();
             let late = expected.stands.iter().filter(|(index, stand)| {
                 **stand == Stand::Queued && has_sender && recipients[index].notify_or_default().delay
@@ -244,7 +244,7 @@ fn check_stands(before: &Item, settlement: &Settlement, decided: &BTreeMap<u32, 
         assert_eq!((after.id, &after.next_hop), (before.id, &before.next_hop));
         assert_eq!(after.settlements, before.settlements + 1);
         assert_eq!((after.traps, after.state), (expected.traps, expected.state));
-        assert_eq!(after.expires_at, before.expires_at);
+        assert_eq!(after.expires_at, expected.expires_at);
     }
 }
 
