@@ -243,11 +243,10 @@ async fn sweep(settler: Arc<Settler>, stop: CancellationToken) {
             () = tokio::time::sleep(SWEEP) => {}
         }
         let index = settler.store().index().clone();
-        for item in index.overdue(Timestamp::now(), SWEEP_BATCH) {
-            if let Some(lease) = index.lease_item(item) {
-                settler.settle_overdue(lease).await;
-            }
-        }
+        let overdue = index.overdue(Timestamp::now(), SWEEP_BATCH);
+        let leases = overdue.into_iter().filter_map(|item| index.lease_item(item));
+        let window = settler.topology().config.host.settle_window;
+        settler.settle_overdue(leases, window, &stop).await;
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_model::{Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return};
 use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError, StoredReceipt};
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::retry;
@@ -170,18 +171,33 @@ impl Settler {
         healthy
     }
 
-    /// Settles an item for which time alone decides something.
-    pub async fn settle_overdue(&self, lease: Lease) {
-        let item = lease.item();
-        if let Some(settled) = self.overdue(lease).await
-            && let Err(error) = settled.await
-        {
-            tracing::error!(%item, %error, "an overdue item was not settled");
+    /// Settles items for which time alone decides something, many side by side: at most `window` are on their way to the
+    /// disk. A full disk may hold that up for ever, so it ends with `stop`; what it has handed in by then is settled
+    /// when there is room, the rest another time.
+    pub async fn settle_overdue(
+        &self,
+        leases: impl IntoIterator<Item = Lease>,
+        window: usize,
+        stop: &CancellationToken,
+    ) {
+        let mut in_flight = InFlight::new(window);
+        let work = async {
+            for lease in leases {
+                if let Some(settled) = self.overdue(lease).await {
+                    in_flight.push(settled).await;
+                }
+            }
+            in_flight.drain().await;
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
         }
     }
 
     /// Hands in what time alone makes of an item; `None` when that is nothing, or it cannot be read.
-    pub(super) async fn overdue(&self, lease: Lease) -> Option<Settled> {
+    async fn overdue(&self, lease: Lease) -> Option<Settled> {
         let (lease, loaded) = self.load(lease).await?;
         let settlement = self.by_time(&loaded).await?;
         Some(self.hand_in(lease, &loaded.item, settlement))

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use postern_model::{
@@ -188,10 +189,15 @@ impl World {
 
     /// A message with one item for the destination, due now.
     async fn put(&self, destination: &str) -> ItemId {
+        self.put_until(destination, None).await
+    }
+
+    /// As [`Self::put`], with a time when it expires.
+    async fn put_until(&self, destination: &str, expires_at: Option<Timestamp>) -> ItemId {
         let mut put = sample::small(&hop(destination));
         let now = Timestamp::now();
         for item in &mut put.items {
-            (item.enqueued_at, item.next_attempt) = (now, now);
+            (item.enqueued_at, item.next_attempt, item.expires_at) = (now, now, expires_at);
         }
         let id = put.items[0].id;
         self.store.put(put).await.unwrap();
@@ -246,6 +252,37 @@ async fn an_item_that_cannot_be_read_does_not_hold_up_its_neighbours() {
     assert!(view.leased && view.attempts == 0, "it is left alone for a while: {view:?}");
     let hops = world.store.index().hops();
     assert_eq!((hops.len(), hops[0].items, hops[0].retry_at), (1, 1, None));
+}
+
+#[tokio::test]
+async fn overdue_items_are_settled_side_by_side_and_a_disk_that_takes_nothing_holds_up_no_stop() {
+    const WINDOW: usize = 3;
+    let world = World::new(1, []);
+    let mut items = Vec::new();
+    for _ in 0..WINDOW + 2 {
+        items.push(world.put_until("a", Some(Timestamp::now())).await);
+    }
+    // Whoever holds the write lock keeps everything from the disk, as a full one does.
+    let other = rusqlite::Connection::open(world.data().join("queue.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (count, index) = (taken.clone(), world.store.index().clone());
+    let leases = items.into_iter().filter_map(move |item| {
+        count.fetch_add(1, Ordering::Relaxed);
+        index.lease_item(item)
+    });
+    let (settler, stop) = (world.settler.clone(), world.stop.clone());
+    let sweep = tokio::spawn(async move { settler.settle_overdue(leases, WINDOW, &stop).await });
+    while taken.load(Ordering::Relaxed) < WINDOW {
+        tokio::task::yield_now().await;
+    }
+    world.stop.cancel();
+    sweep.await.unwrap();
+    assert_eq!(taken.load(Ordering::Relaxed), WINDOW, "no more than the window");
+    other.execute_batch("ROLLBACK").unwrap();
+    world.store.flush().await.unwrap();
+    let left = world.store.index().item_views(None, None, 10);
+    assert_eq!(left.iter().map(|item| item.leased).collect::<Vec<_>>(), [false; 2]);
 }
 
 #[tokio::test]
