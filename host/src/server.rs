@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
-use postern_store::{Store, StoreError};
+use postern_store::{Store, StoreError, StoreHealth};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,8 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Overdue items settled in one sweep.
 const SWEEP_BATCH: usize = 10_000;
+/// How often a store that is full is asked whether there is room again.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Why the host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +173,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     );
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
+    followers.spawn(look_for_room(core.store.clone(), followers.stop.clone()));
     followers.spawn(control.run(operations, followers.stop.clone()));
     let receive = site.open(&config, opening).await?;
     tracing::info!(host = config.host.name, ?receive, admin = ?admin_address, "postern runs");
@@ -247,6 +250,24 @@ async fn sweep(settler: Arc<Settler>, stop: CancellationToken) {
         let leases = overdue.into_iter().filter_map(|item| index.lease_item(item));
         let window = settler.topology().config.host.settle_window;
         settler.settle_overdue(leases, window, &stop).await;
+    }
+}
+
+/// Lets a store that was full look whether there is room again: clients that were refused may not come back for long, and
+/// whoever watches the host must not think that it is still full.
+async fn look_for_room(store: Arc<dyn Store>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+        }
+        if matches!(store.health(), StoreHealth::Full(_)) {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // What it found is in the store's health, and a store that has stopped says so itself.
+                _ = store.flush() => {}
+            }
+        }
     }
 }
 

@@ -140,10 +140,13 @@ fn a_full_disk_refuses_messages_and_takes_them_again_when_there_is_room() {
     assert_eq!(host.ended(), None);
 
     fs::remove_file(&trigger).unwrap();
-    eventually("messages to be taken again when there is room", || {
-        let sent = send(host.smtp(), &BOTH, "after", SMALL);
-        matches!(sent, Sent::Accepted).then(|| accepted.add("after".to_owned()))
+    eventually("the host to find room by itself", || {
+        (http::get(host.admin(), "/readyz").0 == 200).then_some(())
     });
+    assert!(host.log().contains("the store takes messages again"), "the log does not say so");
+    let sent = send(host.smtp(), &BOTH, "after", SMALL);
+    assert!(matches!(sent, Sent::Accepted), "{sent:?}");
+    accepted.add("after".to_owned());
     let sent = send(host.smtp(), &BOTH, "after-large", LARGE);
     assert!(matches!(sent, Sent::Accepted), "{sent:?}");
     accepted.add("after-large".to_owned());
