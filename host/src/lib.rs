@@ -6,6 +6,7 @@
 
 pub mod address_forms;
 pub mod admin;
+pub mod bad_mail;
 pub mod cli;
 pub mod config;
 pub mod connector;

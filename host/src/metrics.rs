@@ -98,7 +98,11 @@ impl Metrics {
         r.register("postern_receipts", "Receipts that came in, by what they did", self.receipts.clone());
         let pickups = self.pickups.clone();
         r.register("postern_drop_pickups", "Drop files taken by gateways, by how it was seen", pickups);
-        r.register("postern_bad_mail", "DSNs that could not be sent", self.bad_mail.clone());
+        r.register(
+            "postern_bad_mail",
+            "DSNs that could not be queued, failed or expired",
+            self.bad_mail.clone(),
+        );
         r.register("postern_queued_items", "Items that wait in queues", self.queued.clone());
         r.register("postern_store_ready", "1 while the store takes mail", self.store_ready.clone());
         let open = self.open_connections.clone();

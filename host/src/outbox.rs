@@ -4,7 +4,7 @@
 mod tests;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bad_mail;
 use crate::dsn;
 use crate::metrics::Metrics;
 use crate::route::NoRoute;
@@ -197,11 +198,8 @@ impl Outbox {
     async fn give_up(&self, request: &DsnRequest, reason: &str) -> Result<(), Held> {
         tracing::error!(dsn = request.key, reason, "a DSN cannot be queued and goes to BadMail");
         let built = dsn::build(request, request.content.as_deref(), &self.topology.get().dsn);
-        let (folder, name) = (self.bad_mail.clone(), format!("{}.eml", MessageId::from_name(&request.key)));
-        // Made of the key, as the message would be: written again after a crash, it is the same file.
-        let written =
-            tokio::task::spawn_blocking(move || write_bad_mail(&folder, &name, &built.content)).await;
-        if let Err(error) = written.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
+        let content = Content::from(Bytes::from(built.content));
+        if let Err(error) = bad_mail::keep(&self.bad_mail, message_id(request), &content).await {
             // Only DSNs for BadMail wait for it; the others go on.
             return Err(Held::Waits(format!("BadMail cannot be written: {error}")));
         }
@@ -224,8 +222,7 @@ fn submission(
     // RFC 3461 6.2: nobody wants to hear about the fate of a DSN.
     recipient.notify = Some(NotifyWish::NEVER);
     Submission {
-        // Made of the request's key: a request that is sent twice has one id.
-        id: MessageId::from_name(&request.key),
+        id: message_id(request),
         origin: Origin::Generated,
         envelope: Envelope::generated("", Timestamp::now()),
         recipients: vec![recipient],
@@ -236,13 +233,9 @@ fn submission(
     }
 }
 
-fn write_bad_mail(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    crate::private::make_directory(folder)?;
-    let mut file = crate::private::create_file(&folder.join(name))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::File::open(folder)?.sync_all()
+/// The id of a request's message. It is made of the request's key: a request that is sent twice has one id.
+fn message_id(request: &DsnRequest) -> MessageId {
+    MessageId::from_name(&request.key)
 }
 
 fn bad_mail_event(request: &DsnRequest, reason: &str) -> TrackingEvent {
@@ -261,6 +254,7 @@ fn bad_mail_event(request: &DsnRequest, reason: &str) -> TrackingEvent {
         attempt: None,
         details: vec![
             ("operation".to_owned(), "bad-mail".to_owned()),
+            (bad_mail::DETAIL.to_owned(), bad_mail::file_name(message_id(request))),
             ("kind".to_owned(), request.kind.action().to_owned()),
             ("reason".to_owned(), reason.to_owned()),
         ],

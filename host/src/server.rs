@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::bad_mail;
 use crate::config::Config;
 use crate::connector::Factory;
 use crate::connector::foreign::IsQueued;
@@ -169,7 +170,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         core.topology.clone(),
         core.metrics.clone(),
         core.outbox.clone(),
-        data.join("badmail"),
+        bad_mail::folder(&config),
     );
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));

@@ -1,6 +1,8 @@
 //! What senders are told, and what is left to a smart host that reports by itself (RFC 3461).
 
-use postern_tests::{Site, SmtpSink, dsn, eventually, gateway, messages};
+use std::fs;
+
+use postern_tests::{Site, SmtpSink, dsn, eventually, gateway, http, messages};
 use serde_json::json;
 
 const JO: &str = "jo@home.example";
@@ -50,6 +52,30 @@ fn a_smart_host_gets_the_envelope_with_its_parameters_and_the_message_below_one_
     site.audit();
     host.stop();
     assert!(reports.arrived().is_empty(), "the smart host reports by itself");
+}
+
+#[test]
+fn a_dsn_that_the_smart_host_refuses_lies_in_bad_mail_and_is_counted() {
+    let (sink, reports) = (SmtpSink::start(), SmtpSink::start());
+    let site = site(&sink, &reports);
+    let host = site.start();
+    // The sink knows nobody of this name: neither as the recipient, nor as the sender who is told so.
+    let id = host.client().submit("nobody@home.example", &["nobody@far.example"], &messages::simple("lost"));
+    let file = eventually("a file in BadMail", || {
+        fs::read_dir(site.data().join("badmail")).ok()?.next().map(|entry| entry.unwrap().path())
+    });
+    empty(&site);
+    let report = fs::read_to_string(&file).unwrap();
+    assert_eq!(dsn::field(&dsn::status_fields(&report), "Action"), "failed");
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    let failed = site.track(&["--event", "fail", "--recipient", "nobody@home.example"]);
+    assert!(failed.len() == 1 && failed[0]["details"].to_string().contains(&name), "{failed:?}");
+    assert_eq!(site.track(&["--message", &id]).len(), 2);
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_bad_mail_total 1\n"), "{metrics}");
+    let audit = site.audit();
+    assert_eq!((&audit["generated"], &audit["failed"]), (&1.into(), &2.into()));
+    host.stop();
 }
 
 #[test]

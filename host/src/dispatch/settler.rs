@@ -12,6 +12,7 @@ use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, Stor
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::bad_mail;
 use crate::metrics::Metrics;
 use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
@@ -96,6 +97,7 @@ impl Settler {
     ) -> Option<(Lease, DeliveryRequest)> {
         let (lease, loaded) = self.load(lease).await?;
         if let Some(settlement) = self.by_time(&loaded).await {
+            let lease = self.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await?;
             let commit = self.hand_in(lease, &loaded.item, settlement);
             in_flight.push(commit).await;
             return None;
@@ -162,6 +164,8 @@ impl Settler {
             settlement.queue = QueueEffect::None;
         }
         self.log(request, &report, &settlement);
+        let kept = self.keep_bad_mail(lease, &request.message, &request.content, &settlement).await;
+        let Some(lease) = kept else { return healthy };
         let commit = self.hand_in(lease, &request.item, settlement);
         in_flight.push(commit).await;
         if !receipts.is_empty() {
@@ -200,6 +204,7 @@ impl Settler {
     async fn overdue(&self, lease: Lease) -> Option<Settled> {
         let (lease, loaded) = self.load(lease).await?;
         let settlement = self.by_time(&loaded).await?;
+        let lease = self.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await?;
         Some(self.hand_in(lease, &loaded.item, settlement))
     }
 
@@ -214,6 +219,30 @@ impl Settler {
         let policy = topology.policy_for(&loaded.item.next_hop);
         let quoted = Quoted::of(&topology, &loaded.message, &loaded.content).await;
         settle::settle_by_time(quoted.context(&loaded.message, &policy), &loaded.item)
+    }
+
+    /// Keeps a DSN that has failed in BadMail, where a person finds it. When that cannot be done there is no lease to settle
+    /// with: the DSN is left alone in its queue for a while, and tried again.
+    pub async fn keep_bad_mail(
+        &self,
+        lease: Lease,
+        message: &MessageInfo,
+        content: &Content,
+        settlement: &Settlement,
+    ) -> Option<Lease> {
+        if !settlement.bad_mail {
+            return Some(lease);
+        }
+        let folder = bad_mail::folder(&self.topology().config);
+        if let Err(error) = bad_mail::keep(&folder, message.id, content).await {
+            tracing::error!(dsn = %message.id, %error, "a DSN has failed and stays in its queue: BadMail cannot be written");
+            self.leave_alone(lease, &format!("BadMail cannot be written: {error}"));
+            return None;
+        }
+        tracing::error!(dsn = %message.id, "a DSN has failed; it lies in BadMail");
+        self.metrics.bad_mail();
+        // The file is synced: the DSN may leave its queue.
+        Some(lease)
     }
 
     /// Hands a settlement in and does what follows from it. The future is ready when it is durable.

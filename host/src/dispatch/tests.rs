@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, ItemId, Outcome, Receipt, RecipientOutcome, Refusal, Response,
+    Deferral, DeliveryReport, DeliveryRequest, FailureClass, ItemId, MessageId, Origin, Outcome, Receipt,
+    RecipientOutcome, Refusal, Response,
 };
 use postern_store::Store;
 use postern_store::conformance::sample;
@@ -30,6 +31,7 @@ const LIMITS: DispatchLimits = DispatchLimits {
 /// What the far end does with one item.
 enum Act {
     Deliver,
+    Fail,
     Panic,
     /// It has closed the connection already.
     Gone,
@@ -111,6 +113,15 @@ impl Connection for Call {
             let act = self.far_end.acts.lock().unwrap().pop_front();
             match act.unwrap_or(Act::Deliver) {
                 Act::Deliver => {}
+                Act::Fail => {
+                    self.far_end.tell("refuse", &self.hop);
+                    let class = FailureClass::default();
+                    let failed =
+                        Outcome::Failed { response: Response::new(550, (5, 1, 1), "unknown"), class };
+                    let outcomes =
+                        request.recipients().map(|r| RecipientOutcome::new(r.index, failed.clone()));
+                    return DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() };
+                }
                 Act::Panic => panic!("a fault in the connector"),
                 Act::Gone => {
                     let fault = Deferral::new(451, (4, 4, 2), "connection closed", "service-unavailable");
@@ -300,6 +311,45 @@ async fn a_panic_of_a_connector_is_an_attempt_that_failed() {
     let said = loaded.item.last_error.clone().unwrap();
     assert!(said.contains("the connector's code failed: a fault in the connector"), "{said}");
     assert_eq!(world.open_connections(), "0");
+}
+
+impl World {
+    /// A DSN of ours, due now.
+    async fn put_dsn(&self, destination: &str) -> ItemId {
+        let id = MessageId::generate();
+        let mut put = sample::put_as(id, Origin::Generated, &[hop(destination)], sample::content(300_000));
+        let now = Timestamp::now();
+        (put.items[0].enqueued_at, put.items[0].next_attempt) = (now, now);
+        let item = put.items[0].id;
+        self.store.put(put).await.unwrap();
+        item
+    }
+}
+
+#[tokio::test]
+async fn a_dsn_that_is_refused_lies_in_bad_mail_before_it_leaves_its_queue() {
+    let mut world = World::new(1, [Act::Fail]);
+    let item = world.put_dsn("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a", "refuse a"]).await;
+    world.stop().await;
+    assert!(world.store.index().is_empty());
+    let file = world.data().join("badmail").join(crate::bad_mail::file_name(item.message));
+    assert_eq!(std::fs::metadata(file).unwrap().len(), 300_000);
+    assert!(world.metrics.render(&[], true).contains("postern_bad_mail_total 1\n"));
+}
+
+#[tokio::test]
+async fn a_dsn_stays_in_its_queue_while_bad_mail_cannot_be_written() {
+    let mut world = World::new(1, [Act::Fail]);
+    std::fs::write(world.data().join("badmail"), "no folder").unwrap();
+    let item = world.put_dsn("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a", "refuse a"]).await;
+    world.stop().await;
+    let view = world.store.index().item_view(item).expect("it is kept");
+    assert!(view.leased, "it is left alone for a while: {view:?}");
+    assert!(world.metrics.render(&[], true).contains("postern_bad_mail_total 0\n"));
 }
 
 #[tokio::test]

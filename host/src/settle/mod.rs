@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Deferral, DsnKind, DsnRecipient, DsnRequest, EventKind, EventRecipient, Fate, Item, ItemRecipient,
-    MessageInfo, Recipient, RecipientOutcome, RecipientState, Response, TrackingEvent,
+    MessageInfo, Origin, Recipient, RecipientOutcome, RecipientState, Response, TrackingEvent,
 };
 use postern_store::{NewReceipt, Settle};
 
+use crate::bad_mail;
 use crate::config::RetryPlan;
 use crate::dsn;
 use crate::retry::{self, DelayPolicy};
@@ -55,6 +56,8 @@ pub struct Settlement {
     pub queue: QueueEffect,
     /// When the item is tried next, for the log.
     pub next_attempt: Option<Timestamp>,
+    /// A DSN has failed. Nobody is told about it, so its content goes to BadMail before the write.
+    pub bad_mail: bool,
 }
 
 /// What a report means for the whole queue.
@@ -99,17 +102,27 @@ struct Draft<'a> {
     before: &'a Item,
     item: Item,
     write: Settle,
+    bad_mail: bool,
 }
 
 impl<'a> Draft<'a> {
     fn new(context: Context<'a>, before: &'a Item) -> Self {
         let mut item = before.clone();
         item.settlements += 1;
-        Self { context, before, write: Settle::gone_silently(item.id), item }
+        Self { context, before, write: Settle::gone_silently(item.id), item, bad_mail: false }
+    }
+
+    /// Gives the recipient at `position` a fate that nobody ordered. A DSN that fails goes to BadMail.
+    fn decide(&mut self, position: usize, fate: Fate, response: Response, mut told: Told) {
+        if self.context.message.origin == Origin::Generated && matches!(fate, Fate::Failed | Fate::Expired) {
+            self.bad_mail = true;
+            told.facts.push((bad_mail::DETAIL.to_owned(), bad_mail::file_name(self.item.id.message)));
+        }
+        self.conclude(position, fate, response, told);
     }
 
     /// Gives the recipient at `position` its fate.
-    fn decide(&mut self, position: usize, fate: Fate, response: Response, told: Told) {
+    fn conclude(&mut self, position: usize, fate: Fate, response: Response, told: Told) {
         let entry = &mut self.item.recipients[position];
         entry.state = RecipientState::Final { fate, response: response.clone(), at: self.context.now };
         let recipient = entry.recipient.clone();
@@ -246,7 +259,7 @@ impl<'a> Draft<'a> {
         if !self.item.is_done() {
             self.write.after = Some(self.item);
         }
-        Settlement { write: self.write, queue, next_attempt }
+        Settlement { write: self.write, queue, next_attempt, bad_mail: self.bad_mail }
     }
 }
 

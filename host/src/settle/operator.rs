@@ -15,7 +15,7 @@ pub fn remove(context: Context<'_>, item: &Item, tell: bool) -> Settlement {
         }
         let response = Response::new(550, (5, 7, 0), "removed from the queue by an operator");
         let fate = if tell { Fate::Failed } else { Fate::Removed };
-        draft.decide(position, fate, response, Told::default());
+        draft.conclude(position, fate, response, Told::default());
     }
     draft.finish(QueueEffect::None)
 }
