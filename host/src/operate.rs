@@ -3,6 +3,7 @@
 
 mod audit;
 mod control;
+mod outbox;
 mod queue;
 mod show;
 
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use crate::connector::{BoxFuture, ConnectorState, CurrentConnectors};
 use crate::dispatch::Settler;
+use crate::outbox::CurrentWaiting;
 use crate::tracking;
 
 pub use audit::Audit;
@@ -125,8 +127,16 @@ pub struct Operations {
     pub connectors: Arc<CurrentConnectors>,
     /// Where the tracking files lie.
     pub tracking: PathBuf,
-    /// Takes up a changed config; `None`: no host works on the store.
-    pub reload: Option<Reload>,
+    /// What only a running host has; `None`: no host works on the store.
+    pub running: Option<Running>,
+}
+
+/// What a running host has beside its store.
+pub struct Running {
+    /// Takes up a changed config.
+    pub reload: Reload,
+    /// DSNs that wait in the outbox.
+    pub waiting_dsns: Arc<CurrentWaiting>,
 }
 
 /// Takes up a changed config and says what changed.
@@ -150,8 +160,8 @@ impl Operations {
             Request::ConnectorList => Ok(self.connectors()),
             Request::Track { query } => self.track(query).await,
             Request::Audit => audit::run(self).await.map(|a| json(&a)),
-            Request::Reload => match &self.reload {
-                Some(reload) => reload().await,
+            Request::Reload => match &self.running {
+                Some(running) => (running.reload)().await,
                 None => {
                     Err(OperateError::Failed("no host is running: the next start reads the config".into()))
                 }
@@ -161,7 +171,7 @@ impl Operations {
 
     /// Whether a host works on the store.
     fn is_running(&self) -> bool {
-        self.reload.is_some()
+        self.running.is_some()
     }
 
     fn store(&self) -> &Arc<dyn Store> {

@@ -2,14 +2,14 @@
 
 #[cfg(test)]
 mod tests;
+mod waiting;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Content, DsnRequest, Envelope, EventKind, MessageId, Notify as NotifyWish, Origin, Recipient,
     TrackingEvent, TypedAddress,
@@ -22,16 +22,19 @@ use tokio_util::sync::CancellationToken;
 use crate::bad_mail;
 use crate::dsn;
 use crate::metrics::Metrics;
+use crate::retry;
 use crate::route::NoRoute;
 use crate::submit::{Submission, SubmitError, Submitter};
 use crate::topology::{CurrentTopology, Topology};
+
+pub use waiting::{CurrentWaiting, WaitingDsn, WaitingDsns};
 
 /// DSN requests read at once; more when some are known to wait.
 const BATCH: usize = 64;
 /// The most DSN requests read at once. What lies behind so many that wait has to wait with them.
 const MAX_READ: usize = 4_096;
 /// How often requests that could not be routed are tried again.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The background task.
 pub struct Outbox {
@@ -42,29 +45,40 @@ pub struct Outbox {
     wake: Arc<Notify>,
     bad_mail: PathBuf,
     waiting: Waiting,
+    /// What waits, for those who look.
+    shown: Arc<CurrentWaiting>,
 }
 
 /// Requests that cannot be sent now, so that they are passed over and do not hold up those behind them.
 struct Waiting {
-    keys: HashSet<String>,
+    dsns: HashMap<String, WaitingDsn>,
     /// Another topology may have a connector for them.
     topology: Arc<Topology>,
     since: Instant,
+    next_try: Timestamp,
 }
 
 impl Waiting {
     fn new(topology: Arc<Topology>) -> Self {
-        Self { keys: HashSet::new(), topology, since: Instant::now() }
+        let next_try = retry::after(Timestamp::now(), PAUSE);
+        Self { dsns: HashMap::new(), topology, since: Instant::now(), next_try }
     }
 
     /// Whether they are worth another try.
     fn is_over(&self, topology: &Arc<Topology>) -> bool {
-        !Arc::ptr_eq(&self.topology, topology) || self.since.elapsed() >= PAUSE
+        !Arc::ptr_eq(&self.topology, topology) || self.since.elapsed() >= PAUSE.unsigned_abs()
     }
 
     /// How many requests to read: those that wait come first, and as many again, but for a batch at least.
     fn reach(&self) -> usize {
-        (self.keys.len() + self.keys.len().max(BATCH)).min(MAX_READ)
+        (self.dsns.len() + self.dsns.len().max(BATCH)).min(MAX_READ)
+    }
+
+    /// What is shown of them.
+    fn view(&self) -> WaitingDsns {
+        let mut dsns: Vec<WaitingDsn> = self.dsns.values().cloned().collect();
+        dsns.sort_by_key(|dsn| (dsn.at, dsn.item));
+        WaitingDsns { dsns, next_try: Some(self.next_try) }
     }
 }
 
@@ -77,7 +91,8 @@ enum Held {
 }
 
 impl Outbox {
-    /// An outbox that is woken by `wake`; DSNs that cannot be sent at all go to files in `bad_mail`.
+    /// An outbox that is woken by `wake`; DSNs that cannot be sent at all go to files in `bad_mail`. It tells `shown` what
+    /// waits.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -86,9 +101,10 @@ impl Outbox {
         metrics: Arc<Metrics>,
         wake: Arc<Notify>,
         bad_mail: PathBuf,
+        shown: Arc<CurrentWaiting>,
     ) -> Self {
         let waiting = Waiting::new(topology.get());
-        Self { store, submitter, topology, metrics, wake, bad_mail, waiting }
+        Self { store, submitter, topology, metrics, wake, bad_mail, waiting, shown }
     }
 
     /// Works until told to stop.
@@ -98,7 +114,7 @@ impl Outbox {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(PAUSE.unsigned_abs()) => {}
             }
         }
     }
@@ -109,9 +125,9 @@ impl Outbox {
         if self.waiting.is_over(&topology) {
             self.waiting = Waiting::new(topology);
         }
-        let mut reasons = Vec::new();
+        let known = self.waiting.dsns.len();
         while !stop.is_cancelled() {
-            match self.pass(stop, &mut reasons).await {
+            match self.pass(stop).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
@@ -120,39 +136,38 @@ impl Outbox {
                 }
             }
         }
-        if let Some(reason) = reasons.first() {
+        let view = self.waiting.view();
+        if view.dsns.len() > known {
             tracing::warn!(
-                dsns = self.waiting.keys.len(),
-                reason,
+                dsns = view.dsns.len(),
+                reason = view.dsns[0].reason,
                 "DSNs wait; a send connector for SMTP:* would take those without a connector"
             );
         }
+        self.metrics.waiting_dsns(view.dsns.len());
+        self.shown.set(view);
     }
 
-    /// Goes once through the oldest requests. Whether there may be more of them; adds why requests have to wait.
-    async fn pass(
-        &mut self,
-        stop: &CancellationToken,
-        reasons: &mut Vec<String>,
-    ) -> Result<bool, StoreError> {
+    /// Goes once through the oldest requests. Whether there may be more of them.
+    async fn pass(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let reach = self.waiting.reach();
         let requests = self.store.outbox(reach).await?;
         let full = requests.len() == reach;
         let mut seen = 0;
-        for request in
-            requests.into_iter().filter(|r| !self.waiting.keys.contains(&r.key)).collect::<Vec<_>>()
-        {
+        for request in requests {
+            if self.waiting.dsns.contains_key(&request.key) {
+                continue;
+            }
             if stop.is_cancelled() {
                 return Ok(false);
             }
             seen += 1;
-            let key = request.key.clone();
-            match self.send(request).await {
+            match self.send(&request).await {
                 Ok(()) => {}
                 Err(Held::Waits(reason)) => {
-                    tracing::debug!(dsn = key, reason, "a DSN waits");
-                    reasons.push(reason);
-                    self.waiting.keys.insert(key);
+                    tracing::debug!(dsn = request.key, reason, "a DSN waits");
+                    let waits = WaitingDsn::new(&request, Some(reason));
+                    self.waiting.dsns.insert(request.key, waits);
                 }
                 Err(Held::Store(error)) => return Err(error),
             }
@@ -160,16 +175,16 @@ impl Outbox {
         Ok(full && seen > 0)
     }
 
-    async fn send(&self, request: DsnRequest) -> Result<(), Held> {
+    async fn send(&self, request: &DsnRequest) -> Result<(), Held> {
         let to = match request.message.envelope.dsn_address() {
             Ok(Some(to)) => to,
-            Ok(None) => return self.give_up(&request, "its message has a null reverse-path").await,
-            Err(error) => return self.give_up(&request, &error.to_string()).await,
+            Ok(None) => return self.give_up(request, "its message has a null reverse-path").await,
+            Err(error) => return self.give_up(request, &error.to_string()).await,
         };
-        let mut result = self.submit(&request, to.clone(), request.content.as_deref()).await;
+        let mut result = self.submit(request, to.clone(), request.content.as_deref()).await;
         if matches!(result, Err(SubmitError::NoRoute { reason: NoRoute::TooLarge { .. }, .. })) {
             // Without the message that it gives back it may be small enough.
-            result = self.submit(&request, to, None).await;
+            result = self.submit(request, to, None).await;
         }
         match result {
             Ok(message) => {
@@ -180,7 +195,7 @@ impl Outbox {
                 Err(Held::Waits(reason.to_string()))
             }
             Err(SubmitError::Store(error)) => Err(Held::Store(error)),
-            Err(error) => self.give_up(&request, &error.to_string()).await,
+            Err(error) => self.give_up(request, &error.to_string()).await,
         }
     }
 

@@ -26,8 +26,8 @@ use crate::config::Config;
 use crate::connector::Factory;
 use crate::connector::foreign::IsQueued;
 use crate::dispatch::Settler;
-use crate::operate::{self, ControlServer, OperateError, Operations, Reload};
-use crate::outbox::Outbox;
+use crate::operate::{self, ControlServer, OperateError, Operations, Reload, Running};
+use crate::outbox::{CurrentWaiting, Outbox};
 use crate::private;
 use crate::receipts::Receipts;
 use crate::submit::Submitter;
@@ -146,11 +146,12 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     let doors = Doors::new(core.clone(), submitter.clone(), incoming);
     let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core))));
     let opening = site.start(&config).await?;
+    let waiting_dsns = Arc::<CurrentWaiting>::default();
     let operations = Arc::new(Operations {
         settler: core.settler.clone(),
         connectors: core.connectors.clone(),
         tracking: tracking.clone(),
-        reload: Some(reload_of(site.clone())),
+        running: Some(Running { reload: reload_of(site.clone()), waiting_dsns: waiting_dsns.clone() }),
     });
     let control =
         ControlServer::bind(&data).map_err(io_error("making the control socket in", &data.display()))?;
@@ -171,6 +172,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         core.metrics.clone(),
         core.outbox.clone(),
         bad_mail::folder(&config),
+        waiting_dsns,
     );
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
@@ -343,7 +345,7 @@ pub async fn open_stopped(config: Config) -> Result<Operations, StartError> {
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || open_store(&opened)).await??);
     let tracking = config.host.data_directory.join("tracking");
     let (core, _) = Core::new(store, config);
-    Ok(Operations { settler: core.settler, connectors: Arc::default(), tracking, reload: None })
+    Ok(Operations { settler: core.settler, connectors: Arc::default(), tracking, running: None })
 }
 
 /// Ends what [`open_stopped`] began.

@@ -55,6 +55,42 @@ fn a_smart_host_gets_the_envelope_with_its_parameters_and_the_message_below_one_
 }
 
 #[test]
+fn dsns_that_wait_are_shown_with_their_reason_and_leave_when_a_connector_takes_them() {
+    let (sink, reports) = (SmtpSink::start(), SmtpSink::start());
+    let mut site = Site::new().send("far", "SMTP:far.example", sink.address(), "");
+    let host = site.start();
+    let id = host.client().submit(JO, &["nobody@far.example"], &messages::simple("lost"));
+    let waits =
+        |site: &Site| site.queue("(outbox)").filter(|row| row["count"] == 1 && row["last_error"].is_string());
+    let row = eventually("a row for the outbox", || waits(&site));
+    assert_eq!((&row["state"], &row["destination"]), (&json!("waiting"), &json!("DSN")));
+    let reason = "no connector has an address space for SMTP:jo@home.example";
+    assert_eq!(row["last_error"], reason);
+    assert!(row["next_retry"].is_string() && row["oldest"].is_string(), "{row}");
+    let shown = site.ask(&["queue", "show", "(outbox)"]);
+    let dsn = &shown[0]["items"][0];
+    assert_eq!(
+        (&dsn["message_id"], &dsn["recipient"], &dsn["kind"]),
+        (&json!(id), &json!(JO), &json!("failed"))
+    );
+    assert_eq!(site.cli(&["queue", "suspend", "(outbox)"]).code, 3);
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_waiting_dsns 1\n"), "{metrics}");
+    host.stop();
+    let row = waits(&site).expect("it waits while the host is stopped");
+    assert_eq!((&row["last_error"], &row["next_retry"]), (&json!(reason), &json!(null)));
+
+    let host = site.start();
+    eventually("the outbox after the start", || waits(&site));
+    site = site.send("back", "SMTP:home.example", reports.address(), "");
+    site.order(&["reload"]);
+    assert!(reports.wait_for(1)[0].text().contains("Subject: lost"));
+    empty(&site);
+    site.audit();
+    host.stop();
+}
+
+#[test]
 fn a_dsn_that_the_smart_host_refuses_lies_in_bad_mail_and_is_counted() {
     let (sink, reports) = (SmtpSink::start(), SmtpSink::start());
     let site = site(&sink, &reports);

@@ -98,15 +98,29 @@ fn print_queues(queues: &Value) {
 
 fn print_items(queues: &Value) {
     print_queues(queues);
+    let items =
+        || queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten());
+    println!();
+    if items().any(|item| item["kind"].is_string()) {
+        return print_dsns(items());
+    }
     let mut table =
         Table::new(&["item", "sender", "size", "rcpts", "tries", "state", "next try", "last error"]);
-    for item in
-        queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten())
-    {
+    for item in items() {
         let cells =
             ["item", "sender", "size", "recipients", "attempts", "state"].map(|name| field(item, name));
         table.row(cells.into_iter().chain([time(item, "next_retry"), field(item, "last_error")]));
     }
-    println!();
+    table.print();
+}
+
+/// DSNs that wait in the outbox.
+fn print_dsns<'a>(dsns: impl Iterator<Item = &'a Value>) {
+    let mut table = Table::new(&["about", "tells", "to", "since", "next try", "reason"]);
+    for dsn in dsns {
+        let [about, tells, to] = ["item", "kind", "recipient"].map(|name| field(dsn, name));
+        let times = ["enqueued", "next_retry"].map(|name| time(dsn, name));
+        table.row([about, tells, to].into_iter().chain(times).chain([field(dsn, "last_error")]));
+    }
     table.print();
 }

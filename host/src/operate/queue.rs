@@ -5,14 +5,14 @@ use postern_model::{ItemState, NextHop};
 use postern_store::{HopView, ItemView, QueueSetting};
 use serde_json::{Value, json};
 
-use super::{OperateError, Operations, QueueAction};
+use super::{OperateError, Operations, QueueAction, outbox};
 use crate::dispatch::Settled;
 use crate::settle;
 
 /// Queues whose first waiting item is read for its last error; the view of more queues does without.
 const MAX_ERRORS_READ: usize = 200;
 
-/// All queues, one object each.
+/// All queues, one object each; the outbox comes last, when something waits in it.
 pub async fn list(operations: &Operations) -> Result<Value, OperateError> {
     let mut hops = operations.store().index().hops();
     hops.sort_by(|a, b| a.next_hop.cmp(&b.next_hop));
@@ -23,7 +23,8 @@ pub async fn list(operations: &Operations) -> Result<Value, OperateError> {
             hop.last_error = first_error(operations, &hop.next_hop).await?;
         }
     }
-    Ok(Value::Array(hops.iter().map(view).collect()))
+    let outbox = outbox::list(operations).await?;
+    Ok(hops.iter().map(view).chain(outbox).collect())
 }
 
 /// What the last attempt at an item of the queue said: the queue as a whole works, but its items may not.
@@ -35,6 +36,9 @@ async fn first_error(operations: &Operations, hop: &NextHop) -> Result<Option<St
 
 /// One queue, or all of a connector, with their items.
 pub async fn show(operations: &Operations, queue: &str, limit: usize) -> Result<Value, OperateError> {
+    if outbox::is_meant(queue) {
+        return outbox::show(operations, limit).await;
+    }
     let index = operations.store().index();
     let hops = matching(operations, queue)?;
     let mut shown = Vec::new();
@@ -58,6 +62,9 @@ pub async fn set(
     reason: &str,
     dry_run: bool,
 ) -> Result<Value, OperateError> {
+    if outbox::is_meant(queue) {
+        return Err(outbox::refusal());
+    }
     let hops = matching(operations, queue)?;
     if hops.is_empty() && action == QueueAction::Suspend {
         return Err(OperateError::NotFound(format!(

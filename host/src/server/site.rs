@@ -132,6 +132,8 @@ impl Site {
 
         // From here on nothing can be refused any more.
         self.core.topology.swap(Topology::build(config.clone()));
+        // DSNs that wait for want of a connector may have one now.
+        self.core.outbox.notify_one();
         moving.doors.close(&difference.doors.ended);
         moving.doors.open(&config, &difference.doors.begun, bound);
         let deadline = Instant::now() + config.host.shutdown_grace;
