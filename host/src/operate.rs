@@ -7,11 +7,12 @@ mod outbox;
 mod queue;
 mod show;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use postern_model::{ItemState, MessageId};
-use postern_store::Store;
+use postern_store::{HopView, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -201,7 +202,23 @@ impl Operations {
                 "queued": items,
             })
         });
-        Value::Array(rows.collect())
+        // What is gone from the config and left mail behind.
+        let is_gone = |h: &&HopView| h.items > 0 && topology.rules(&h.next_hop.connector).is_none();
+        let mut gone: BTreeMap<&str, usize> = BTreeMap::new();
+        for hop in hops.iter().filter(is_gone) {
+            *gone.entry(&hop.next_hop.connector).or_default() += hop.items;
+        }
+        let gone = gone.into_iter().map(|(connector, items)| {
+            serde_json::json!({
+                "connector": connector,
+                "kind": null,
+                "state": "gone",
+                "reason": "it is not in the config: its mail waits until it expires",
+                "address_spaces": [],
+                "queued": items,
+            })
+        });
+        rows.chain(gone).collect()
     }
 
     async fn track(&self, query: tracking::Query) -> Result<Value, OperateError> {

@@ -48,8 +48,16 @@ fn a_queue_that_is_suspended_delivers_nothing_until_it_is_resumed() {
     let id = host.client().submit(JO, &[ANN], &messages::simple("held"));
     let queue = eventually("the queue", || site.queue("hook").filter(|queue| queue["count"] == 1));
     assert_eq!((&queue["state"], &queue["last_error"]), (&json!("suspended"), &json!("maintenance")));
-    // "Try it now" for its message is no way round the suspension of the queue.
+    // "Try it now" for its message is no way round the suspension of the queue, and for the queue it says so.
     site.order(&["message", "retry", &id]);
+    let refused = site.cli(&["queue", "retry", QUEUE]);
+    assert_eq!(
+        (refused.code, &refused.json()["queues"], &refused.json()["items"]),
+        (1, &json!([]), &json!(0))
+    );
+    let left = refused.json()["left"][0].clone();
+    assert_eq!(left["queue"], QUEUE);
+    assert!(left["reason"].as_str().is_some_and(|why| why.contains("suspended (maintenance)")), "{left}");
     let dry = site.ask(&["queue", "resume", QUEUE, "--dry-run"]);
     assert_eq!((&dry["done"], &dry["items"]), (&json!(false), &json!(1)));
     assert_eq!(site.queue("hook").map(|queue| queue["state"].clone()), Some(json!("suspended")));
@@ -65,8 +73,43 @@ fn a_queue_that_is_suspended_delivers_nothing_until_it_is_resumed() {
     site.order(&["queue", "resume", "hook"]);
     assert_eq!(server.wait_for(1)[0].message_id(), id);
     empty(&site);
+    let told = site.track(&["--event", "operate"]);
+    let told: Vec<_> = told.iter().filter(|row| row["message_id"] == "").collect();
+    let operations = ["suspend-queue", "resume-queue"].map(|name| json!(["operation", name]));
+    assert_eq!(told.iter().map(|row| row["details"][0].clone()).collect::<Vec<_>>(), operations);
+    assert_eq!((&told[0]["connector"], &told[0]["destination"]), (&json!("hook"), &json!("hook.example")));
+    let details = json!([["operation", "suspend-queue"], ["by", "operator"], ["reason", "maintenance"]]);
+    assert_eq!(told[0]["details"], details);
     site.audit();
     host.stop();
+}
+
+#[test]
+fn the_queue_of_a_connector_that_is_off_or_gone_is_shown_and_not_retried() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let mut site = busy_site(&server, &sink);
+    let host = site.start();
+    deferred(&site, &host, &server, "waits");
+    site.change("[delivery_agent_connectors.hook]", "[delivery_agent_connectors.hook]\nenabled = false");
+    site.order(&["reload"]);
+    let refused = |site: &Site, why: &str| {
+        let answer = site.cli(&["queue", "retry", "hook"]);
+        assert!(answer.code == 1 && answer.text().contains(why), "{answer:?}");
+        assert_eq!(site.cli(&["queue", "retry", "hook", "--dry-run"]).code, 1);
+    };
+    assert_eq!(site.connector("hook")["state"], "off");
+    refused(&site, "the connector is off");
+    site.change("connectors.hook", "connectors.other");
+    site.order(&["reload"]);
+    let gone = site.connector("hook");
+    assert_eq!((&gone["state"], &gone["queued"]), (&json!("gone"), &json!(1)));
+    assert!(gone["reason"].as_str().is_some_and(|why| why.contains("not in the config")), "{gone}");
+    refused(&site, "the connector is not in the config");
+    host.stop();
+    assert_eq!(site.connector("hook")["state"], "gone");
+    refused(&site, "the connector is not in the config");
+    assert_eq!(server.posted().len(), 1);
+    site.audit();
 }
 
 #[test]

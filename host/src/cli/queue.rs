@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::table::{Table, field, time};
-use super::{CliResult, Common, ask, print_json};
+use super::{CliResult, Common, NO, ask, print_json};
 use crate::operate::{QueueAction, Request};
 
 #[derive(Subcommand)]
@@ -31,7 +31,7 @@ pub enum QueueVerb {
     },
     /// Go on after a suspension.
     Resume(Change),
-    /// Try everything in it now. A queue that is suspended stays so.
+    /// Try everything in it now. A queue that is suspended, or whose connector is off or gone, is left as it is.
     Retry(Change),
 }
 
@@ -61,15 +61,23 @@ pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
     } else if show {
         print_items(&answer);
     } else {
-        let done = if answer["done"] == true { "" } else { "would " };
-        println!(
-            "{done}{}: {} ({} items)",
-            field(&answer, "action"),
-            field(&answer, "queues"),
-            answer["items"]
-        );
+        print_change(&answer);
     }
-    Ok(ExitCode::SUCCESS)
+    // Who asked for a retry must notice that nothing is tried.
+    let nothing = |name: &str| answer[name].as_array().is_some_and(Vec::is_empty);
+    Ok(if nothing("queues") && !nothing("left") { ExitCode::from(NO) } else { ExitCode::SUCCESS })
+}
+
+fn print_change(answer: &Value) {
+    let action = field(answer, "action");
+    let left = answer["left"].as_array().map_or(&[][..], Vec::as_slice);
+    if left.is_empty() || answer["queues"].as_array().is_some_and(|queues| !queues.is_empty()) {
+        let would = if answer["done"] == true { "" } else { "would " };
+        println!("{would}{action}: {} ({} items)", field(answer, "queues"), answer["items"]);
+    }
+    for queue in left {
+        println!("no {action}: {}: {}", field(queue, "queue"), field(queue, "reason"));
+    }
 }
 
 fn set(change: Change, action: QueueAction, reason: String) -> Request {

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use postern_model::{Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, Outcome, Receipt, Return};
+use postern_model::{
+    Content, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt, Return,
+    TrackingEvent,
+};
 use postern_store::{Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError, StoredReceipt};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -258,10 +261,8 @@ impl Settler {
             }
             QueueEffect::Suspend { reason } => {
                 tracing::error!(hop = %item.next_hop, reason, "the queue is suspended");
-                drop(
-                    self.store
-                        .set_queue(item.next_hop.clone(), QueueSetting::Suspended { reason: reason.clone() }),
-                );
+                // In the same group as the settlement, whose commit is waited for.
+                drop(self.suspend(&item.next_hop, "agent", reason));
             }
         }
         let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
@@ -270,6 +271,14 @@ impl Settler {
             (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
         let commit = lease.settle(&*self.store, settlement.write);
         Settled { commit, dsns, watch }
+    }
+
+    /// Suspends a queue and tracks it; both are handed in when this returns.
+    #[must_use = "only awaiting them tells whether they became durable"]
+    pub fn suspend(&self, queue: &NextHop, by: &str, reason: &str) -> [Commit<()>; 2] {
+        let event = TrackingEvent::of_queue(queue, "suspend-queue", by, Some(reason), Timestamp::now());
+        let setting = QueueSetting::Suspended { reason: reason.to_owned() };
+        [self.store.set_queue(queue.clone(), setting), self.store.record(vec![event])]
     }
 
     fn log(&self, request: &DeliveryRequest, report: &DeliveryReport, settlement: &Settlement) {
@@ -308,7 +317,7 @@ impl Settler {
     }
 
     /// Forgets a receipt that only was watched, with the events that say why.
-    pub fn finish_receipt(&self, receipt: StoredReceipt, event: postern_model::TrackingEvent) -> Commit<()> {
+    pub fn finish_receipt(&self, receipt: StoredReceipt, event: TrackingEvent) -> Commit<()> {
         self.store.finish_receipts(vec![receipt], vec![event])
     }
 }

@@ -32,6 +32,7 @@ const LIMITS: DispatchLimits = DispatchLimits {
 enum Act {
     Deliver,
     Fail,
+    FailQueue,
     Panic,
     /// It has closed the connection already.
     Gone,
@@ -121,6 +122,12 @@ impl Connection for Call {
                     let outcomes =
                         request.recipients().map(|r| RecipientOutcome::new(r.index, failed.clone()));
                     return DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() };
+                }
+                Act::FailQueue => {
+                    self.far_end.tell("refuse", &self.hop);
+                    let response = Response::new(550, (5, 7, 8), "wrong account");
+                    let refusal = Refusal::FailQueue { response, class: FailureClass::default() };
+                    return DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() };
                 }
                 Act::Panic => panic!("a fault in the connector"),
                 Act::Gone => {
@@ -311,6 +318,24 @@ async fn a_panic_of_a_connector_is_an_attempt_that_failed() {
     let said = loaded.item.last_error.clone().unwrap();
     assert!(said.contains("the connector's code failed: a fault in the connector"), "{said}");
     assert_eq!(world.open_connections(), "0");
+}
+
+#[tokio::test]
+async fn a_queue_that_an_agent_gave_up_is_suspended_and_that_is_tracked() {
+    let mut world = World::new(1, [Act::FailQueue]);
+    world.put("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a", "refuse a"]).await;
+    world.stop().await;
+    world.store.flush().await.unwrap();
+    let hops = world.store.index().hops();
+    let reason = "the agent asked to fail the queue: 550 5.7.8 wrong account";
+    assert_eq!((hops[0].items, hops[0].suspended.as_deref()), (1, Some(reason)));
+    let events = world.store.events(0, 100).await.unwrap();
+    let told: Vec<_> = events.iter().filter(|(_, e)| e.message == MessageId::NONE).map(|(_, e)| e).collect();
+    assert_eq!((told.len(), &*told[0].connector, told[0].destination.as_deref()), (1, "fax", Some("a")));
+    let details = [("operation", "suspend-queue"), ("by", "agent"), ("reason", reason)];
+    assert_eq!(told[0].details, details.map(|(name, text)| (name.to_owned(), text.to_owned())));
 }
 
 impl World {

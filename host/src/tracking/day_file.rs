@@ -207,7 +207,7 @@ fn insert(transaction: &Transaction<'_>, seq: i64, event: &TrackingEvent) -> rus
             seq,
             event.time.as_microsecond(),
             event.kind.word(),
-            event.message.to_string(),
+            event.message_text(),
             event.item.map(|i| i.to_string()),
             event.connector,
             event.destination,

@@ -36,7 +36,7 @@ pub struct TrackedEvent {
     pub time: Timestamp,
     /// What, as a word.
     pub event: String,
-    /// The message.
+    /// The message; empty when it is about a queue as a whole.
     pub message_id: String,
     /// The item.
     pub item: Option<String>,
@@ -75,7 +75,7 @@ impl TrackedEvent {
         let row = |index, address, envelope_recipient, response| Self {
             time,
             event: event.kind.word().to_owned(),
-            message_id: event.message.to_string(),
+            message_id: event.message_text(),
             item: event.item.map(|i| i.to_string()),
             connector: event.connector.clone(),
             destination: event.destination.clone(),
