@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::bad_mail;
-use crate::config::Config;
+use crate::config::{Config, OnStoreFailure};
 use crate::connector::Factory;
 use crate::connector::foreign::IsQueued;
 use crate::dispatch::Settler;
@@ -46,6 +46,8 @@ pub use site::{ReloadError, Reloaded};
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long the last writes may take at a stop.
 const LAST_WRITES: Duration = Duration::from_secs(10);
+/// How long clients and deliveries may take to end when the store has stopped.
+const GIVE_UP: Duration = Duration::from_secs(2);
 /// How long a start waits for a command that holds the data directory for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Overdue items settled in one sweep.
@@ -92,6 +94,7 @@ pub struct Host {
     store: Arc<dyn Store>,
     submitter: Arc<Submitter>,
     grace: Duration,
+    on_store_failure: OnStoreFailure,
     /// Doors and connectors.
     site: Arc<Site>,
     /// Stopped after the site, first to last: what follows deliveries, tracking.
@@ -186,6 +189,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         store: core.store.clone(),
         submitter,
         grace: config.host.shutdown_grace,
+        on_store_failure: config.host.on_store_failure,
         site,
         stages: vec![followers, trackers],
         tracking,
@@ -314,10 +318,30 @@ impl Host {
         reload(&self.site).await
     }
 
+    /// Waits until the store has stopped and the host is to end for it (`host.on_store_failure`): then nothing can be taken or
+    /// settled any more, and [`Self::give_up`] is what is left to do.
+    pub async fn has_failed(&self) {
+        match self.on_store_failure {
+            OnStoreFailure::End => self.store.index().stopped().await,
+            OnStoreFailure::Stay => std::future::pending().await,
+        }
+    }
+
     /// Stops: doors first, then deliveries (each may finish its item), then reports, receipts and tracking. What has not
     /// ended after `shutdown_grace` is cut off: its items are due again at the next start.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.grace;
+        self.end(deadline).await;
+    }
+
+    /// Stops a host whose store has stopped. Outcomes cannot be kept, so that what is being delivered is cut off soon
+    /// rather than finished and then made twice.
+    pub async fn give_up(self) {
+        let deadline = Instant::now() + self.grace.min(GIVE_UP);
+        self.end(deadline).await;
+    }
+
+    async fn end(self, deadline: Instant) {
         self.site.end(deadline).await;
         for stage in self.stages {
             stage.end(deadline).await;

@@ -35,7 +35,7 @@ pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
 pub use checked::Config;
 pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
-pub use host::{AdminConfig, HostConfig, LogFormat, TrackingConfig};
+pub use host::{AdminConfig, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
 pub use outgoing::{ConnectorKind, EXPIRE_AFTER, Outgoing};
 pub use receive::{Extensions, ReceiveConfig};
 pub use report::{Finding, Report, Warning};
