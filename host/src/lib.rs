@@ -4,6 +4,7 @@
 //! everything together; [`submit::Submitter::submit`] is the door that every message comes in by;
 //! [`settle::settle`] is the only code that decides a recipient's fate.
 
+pub mod account;
 pub mod address_forms;
 pub mod admin;
 pub mod bad_mail;

@@ -10,6 +10,7 @@ mod ways_out;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use postern_store::{Store, StoreError, StoreHealth};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::Account;
 use crate::admin;
 use crate::bad_mail;
 use crate::config::{Config, OnStoreFailure};
@@ -67,6 +69,24 @@ pub enum StartError {
         path: String,
         /// Why not.
         source: std::io::Error,
+    },
+    /// There is nothing to look at.
+    #[error("there is no data directory {0}: no host has run with this config yet")]
+    NoData(String),
+    /// Another user's host works there.
+    #[error(
+        "the data directory {directory} belongs to {owner}, and what {current} writes there would be closed to the host: \
+         do this as {owner}{hint}"
+    )]
+    ForeignData {
+        /// The directory.
+        directory: String,
+        /// Whose it is.
+        owner: Account,
+        /// Who we are.
+        current: Account,
+        /// How to become the owner.
+        hint: String,
     },
     /// The queue.
     #[error(transparent)]
@@ -360,11 +380,32 @@ impl Host {
     }
 }
 
+/// Whether this process may work on the data directory of a host that is stopped. Whoever only looks makes files there, too
+/// (the lock, the database's log, tracking), and they must be the host's own.
+fn check_owner(directory: &Path) -> Result<(), StartError> {
+    let about = match std::fs::metadata(directory) {
+        Ok(about) => about,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StartError::NoData(directory.display().to_string()));
+        }
+        Err(error) => return Err(io_error("looking at the data directory", &directory.display())(error)),
+    };
+    let current = Account::current();
+    if about.uid() == current.uid {
+        return Ok(());
+    }
+    let (directory, owner) = (directory.display().to_string(), Account::numbered(about.uid()));
+    let hint =
+        if current.is_root() { format!(" (runuser -u {owner} -- postern ...)") } else { String::new() };
+    Err(StartError::ForeignData { directory, owner, current, hint })
+}
+
 /// Operations on the store of a host that is not running.
 ///
 /// # Errors
-/// When the store cannot be opened.
+/// When there is no store yet, when it belongs to another user, when it cannot be opened.
 pub async fn open_stopped(config: Config) -> Result<Operations, StartError> {
+    check_owner(&config.host.data_directory)?;
     let opened = config.clone();
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || open_store(&opened)).await??);
     let tracking = config.host.data_directory.join("tracking");

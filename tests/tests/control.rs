@@ -1,11 +1,13 @@
 //! What operators order: queues and messages, on a running host and on the store of a stopped one.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use postern_tests::webhook_server::HttpAnswer;
 use postern_tests::{Host, Site, SmtpSink, WebhookServer, cli, dsn, eventually, gateway, messages};
+use rustix::process::geteuid;
 use serde_json::json;
 
 const JO: &str = "jo@home.example";
@@ -255,6 +257,47 @@ fn a_second_host_on_the_same_data_directory_is_refused_and_told_who_has_it() {
     eventually("the file", || (!gateway::files(&site.drop_directory("pbx")).is_empty()).then_some(()));
     assert_eq!(site.ask(&["queue", "list"]), json!([]), "the control socket is still the first host's");
     host.stop();
+}
+
+/// A data directory that is not ours: we give ours away when we are root; else root has some to offer.
+fn give_data_away(site: &mut Site) {
+    if geteuid().is_root() {
+        chown(site.data(), Some(65_534), None).unwrap();
+    } else {
+        site.change("store_reserve", "data_directory = \"/usr\"\nstore_reserve");
+    }
+}
+
+#[test]
+fn a_stopped_host_of_another_user_is_not_touched_and_who_looks_is_told_why() {
+    let mut site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
+    let host = site.start();
+    host.client().submit(JO, &["ann@pbx.example"], &messages::simple("theirs"));
+    eventually("the hand-over in the books", || (site.audit()["relayed"] == 1).then_some(()));
+    host.stop();
+    let before: BTreeSet<PathBuf> = modes(&site.data()).into_iter().map(|(path, _)| path).collect();
+    give_data_away(&mut site);
+    for words in
+        [&["queue", "list"][..], &["track"], &["audit"], &["queue", "suspend", "pbx/SMTP:pbx.example"]]
+    {
+        let refused = site.cli(words);
+        assert_eq!(refused.code, 3, "{words:?}: {refused:?}");
+        let why = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(why.contains("belongs to") && why.contains("do this as"), "{why}");
+    }
+    let after: BTreeSet<PathBuf> = modes(&site.data()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn who_looks_at_a_host_that_never_ran_makes_nothing() {
+    let site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
+    for words in [&["queue", "list"][..], &["connector", "list"], &["track"], &["audit"]] {
+        let refused = site.cli(words);
+        assert_eq!(refused.code, 3, "{words:?}: {refused:?}");
+        assert!(refused.text().contains("no data directory"), "{refused:?}");
+    }
+    assert!(!site.data().exists());
 }
 
 #[test]
