@@ -1,7 +1,7 @@
 //! cli: the `postern` command line. One verb, one file.
 //!
 //! Exit codes: 0 done; 1 done, but the answer is no (not balanced, not found, nobody serves the address);
-//! 2 wrong usage or a config with faults; 3 it could not be done.
+//! 2 wrong usage or a config with faults; 3 it could not be done; 4 the host has ended because its store has stopped.
 
 mod agent;
 mod ask;
@@ -29,6 +29,8 @@ pub const NO: u8 = 1;
 pub const USAGE: u8 = 2;
 /// The exit code for "could not be done".
 pub const FAILED: u8 = 3;
+/// The exit code of a host that has ended by itself because its store has stopped: it is to be started again.
+pub const STORE_STOPPED: u8 = 4;
 
 /// Moves mail between SMTP and everything that is not SMTP.
 #[derive(Parser)]
@@ -38,7 +40,7 @@ pub const FAILED: u8 = 3;
     about,
     propagate_version = true,
     after_help = "Exit codes: 0 done; 1 done, but the answer is no; 2 wrong usage or a config with faults; \
-                  3 it could not be done."
+                  3 it could not be done; 4 the host has ended because its store has stopped."
 )]
 struct Cli {
     /// The config file.

@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use crate::connector::Connector;
 use line::Line;
 use ring::Ring;
-use settler::InFlight;
 
 pub use settler::{ReceiptSender, Settled, Settler, Watchers};
 
@@ -117,19 +116,8 @@ impl Dispatcher {
         if leases.is_empty() {
             return;
         }
-        let (settler, stop) = (self.settler.clone(), stop.clone());
-        let mut in_flight = InFlight::new(self.limits.settle_window);
-        self.overdue.spawn(async move {
-            for lease in leases {
-                if stop.is_cancelled() {
-                    break;
-                }
-                if let Some(settled) = settler.overdue(lease).await {
-                    in_flight.push(settled).await;
-                }
-            }
-            in_flight.drain().await;
-        });
+        let (settler, stop, window) = (self.settler.clone(), stop.clone(), self.limits.settle_window);
+        self.overdue.spawn(async move { settler.settle_overdue(leases, window, &stop).await });
     }
 
     fn overdue_ended(&self, ended: Result<(), JoinError>) {

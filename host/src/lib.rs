@@ -4,9 +4,11 @@
 //! everything together; [`submit::Submitter::submit`] is the door that every message comes in by;
 //! [`settle::settle`] is the only code that decides a recipient's fate.
 
+pub mod account;
 pub mod address_forms;
 pub mod admin;
 pub mod agents;
+pub mod bad_mail;
 pub mod cli;
 pub mod config;
 pub mod connector;

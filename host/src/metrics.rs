@@ -44,6 +44,7 @@ pub struct Metrics {
     callbacks: Family<ByConnectorAndWord, Counter>,
     pickups: Family<ByConnectorAndWord, Counter>,
     bad_mail: Counter,
+    waiting_dsns: Gauge<i64>,
     queued: Family<ByConnector, Gauge<i64>>,
     store_ready: Gauge<i64>,
     open_connections: Family<ByConnector, Gauge<i64, std::sync::atomic::AtomicI64>>,
@@ -70,6 +71,7 @@ impl Default for Metrics {
             callbacks: Family::default(),
             pickups: Family::default(),
             bad_mail: Counter::default(),
+            waiting_dsns: Gauge::default(),
             queued: Family::default(),
             store_ready: Gauge::default(),
             open_connections: Family::default(),
@@ -112,7 +114,13 @@ impl Metrics {
         r.register("postern_receipts", "Receipts that came in, by what they did", self.receipts.clone());
         let pickups = self.pickups.clone();
         r.register("postern_drop_pickups", "Drop files taken by gateways, by how it was seen", pickups);
-        r.register("postern_bad_mail", "DSNs that could not be sent", self.bad_mail.clone());
+        r.register(
+            "postern_bad_mail",
+            "DSNs that could not be queued, failed or expired",
+            self.bad_mail.clone(),
+        );
+        let waiting = self.waiting_dsns.clone();
+        r.register("postern_waiting_dsns", "DSNs that wait in the outbox", waiting);
         r.register("postern_queued_items", "Items that wait in queues", self.queued.clone());
         r.register("postern_store_ready", "1 while the store takes mail", self.store_ready.clone());
         let open = self.open_connections.clone();
@@ -187,6 +195,11 @@ impl Metrics {
     /// A DSN went to BadMail.
     pub fn bad_mail(&self) {
         self.bad_mail.inc();
+    }
+
+    /// So many DSNs wait in the outbox.
+    pub fn waiting_dsns(&self, count: usize) {
+        self.waiting_dsns.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A connection of an outgoing connector was opened (+1) or closed (-1).

@@ -3,19 +3,22 @@
 
 mod audit;
 mod control;
+mod outbox;
 mod queue;
 mod show;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use postern_model::{ItemState, MessageId};
-use postern_store::Store;
+use postern_store::{HopView, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::connector::{BoxFuture, ConnectorState, CurrentConnectors};
 use crate::dispatch::Settler;
+use crate::outbox::CurrentWaiting;
 use crate::tracking;
 
 pub use audit::Audit;
@@ -125,8 +128,16 @@ pub struct Operations {
     pub connectors: Arc<CurrentConnectors>,
     /// Where the tracking files lie.
     pub tracking: PathBuf,
-    /// Takes up a changed config; `None`: no host works on the store.
-    pub reload: Option<Reload>,
+    /// What only a running host has; `None`: no host works on the store.
+    pub running: Option<Running>,
+}
+
+/// What a running host has beside its store.
+pub struct Running {
+    /// Takes up a changed config.
+    pub reload: Reload,
+    /// DSNs that wait in the outbox.
+    pub waiting_dsns: Arc<CurrentWaiting>,
 }
 
 /// Takes up a changed config and says what changed.
@@ -150,8 +161,8 @@ impl Operations {
             Request::ConnectorList => Ok(self.connectors()),
             Request::Track { query } => self.track(query).await,
             Request::Audit => audit::run(self).await.map(|a| json(&a)),
-            Request::Reload => match &self.reload {
-                Some(reload) => reload().await,
+            Request::Reload => match &self.running {
+                Some(running) => (running.reload)().await,
                 None => {
                     Err(OperateError::Failed("no host is running: the next start reads the config".into()))
                 }
@@ -161,7 +172,7 @@ impl Operations {
 
     /// Whether a host works on the store.
     fn is_running(&self) -> bool {
-        self.reload.is_some()
+        self.running.is_some()
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -194,7 +205,23 @@ impl Operations {
                 "queued": items,
             })
         });
-        Value::Array(rows.collect())
+        // What is gone from the config and left mail behind.
+        let is_gone = |h: &&HopView| h.items > 0 && topology.rules(&h.next_hop.connector).is_none();
+        let mut gone: BTreeMap<&str, usize> = BTreeMap::new();
+        for hop in hops.iter().filter(is_gone) {
+            *gone.entry(&hop.next_hop.connector).or_default() += hop.items;
+        }
+        let gone = gone.into_iter().map(|(connector, items)| {
+            serde_json::json!({
+                "connector": connector,
+                "kind": null,
+                "state": "gone",
+                "reason": "it is not in the config: its mail waits until it expires",
+                "address_spaces": [],
+                "queued": items,
+            })
+        });
+        rows.chain(gone).collect()
     }
 
     async fn track(&self, query: tracking::Query) -> Result<Value, OperateError> {

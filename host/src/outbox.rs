@@ -2,14 +2,14 @@
 
 #[cfg(test)]
 mod tests;
+mod waiting;
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Content, DsnRequest, Envelope, EventKind, MessageId, Notify as NotifyWish, Origin, Recipient,
     TrackingEvent, TypedAddress,
@@ -19,18 +19,22 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bad_mail;
 use crate::dsn;
 use crate::metrics::Metrics;
+use crate::retry;
 use crate::route::NoRoute;
 use crate::submit::{Submission, SubmitError, Submitter};
 use crate::topology::{CurrentTopology, Topology};
+
+pub use waiting::{CurrentWaiting, WaitingDsn, WaitingDsns};
 
 /// DSN requests read at once; more when some are known to wait.
 const BATCH: usize = 64;
 /// The most DSN requests read at once. What lies behind so many that wait has to wait with them.
 const MAX_READ: usize = 4_096;
 /// How often requests that could not be routed are tried again.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The background task.
 pub struct Outbox {
@@ -41,29 +45,40 @@ pub struct Outbox {
     wake: Arc<Notify>,
     bad_mail: PathBuf,
     waiting: Waiting,
+    /// What waits, for those who look.
+    shown: Arc<CurrentWaiting>,
 }
 
 /// Requests that cannot be sent now, so that they are passed over and do not hold up those behind them.
 struct Waiting {
-    keys: HashSet<String>,
+    dsns: HashMap<String, WaitingDsn>,
     /// Another topology may have a connector for them.
     topology: Arc<Topology>,
     since: Instant,
+    next_try: Timestamp,
 }
 
 impl Waiting {
     fn new(topology: Arc<Topology>) -> Self {
-        Self { keys: HashSet::new(), topology, since: Instant::now() }
+        let next_try = retry::after(Timestamp::now(), PAUSE);
+        Self { dsns: HashMap::new(), topology, since: Instant::now(), next_try }
     }
 
     /// Whether they are worth another try.
     fn is_over(&self, topology: &Arc<Topology>) -> bool {
-        !Arc::ptr_eq(&self.topology, topology) || self.since.elapsed() >= PAUSE
+        !Arc::ptr_eq(&self.topology, topology) || self.since.elapsed() >= PAUSE.unsigned_abs()
     }
 
     /// How many requests to read: those that wait come first, and as many again, but for a batch at least.
     fn reach(&self) -> usize {
-        (self.keys.len() + self.keys.len().max(BATCH)).min(MAX_READ)
+        (self.dsns.len() + self.dsns.len().max(BATCH)).min(MAX_READ)
+    }
+
+    /// What is shown of them.
+    fn view(&self) -> WaitingDsns {
+        let mut dsns: Vec<WaitingDsn> = self.dsns.values().cloned().collect();
+        dsns.sort_by_key(|dsn| (dsn.at, dsn.item));
+        WaitingDsns { dsns, next_try: Some(self.next_try) }
     }
 }
 
@@ -76,7 +91,8 @@ enum Held {
 }
 
 impl Outbox {
-    /// An outbox that is woken by `wake`; DSNs that cannot be sent at all go to files in `bad_mail`.
+    /// An outbox that is woken by `wake`; DSNs that cannot be sent at all go to files in `bad_mail`. It tells `shown` what
+    /// waits.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -85,9 +101,10 @@ impl Outbox {
         metrics: Arc<Metrics>,
         wake: Arc<Notify>,
         bad_mail: PathBuf,
+        shown: Arc<CurrentWaiting>,
     ) -> Self {
         let waiting = Waiting::new(topology.get());
-        Self { store, submitter, topology, metrics, wake, bad_mail, waiting }
+        Self { store, submitter, topology, metrics, wake, bad_mail, waiting, shown }
     }
 
     /// Works until told to stop.
@@ -97,7 +114,7 @@ impl Outbox {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(PAUSE.unsigned_abs()) => {}
             }
         }
     }
@@ -108,50 +125,49 @@ impl Outbox {
         if self.waiting.is_over(&topology) {
             self.waiting = Waiting::new(topology);
         }
-        let mut reasons = Vec::new();
+        let known = self.waiting.dsns.len();
         while !stop.is_cancelled() {
-            match self.pass(stop, &mut reasons).await {
+            match self.pass(stop).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::error!(%error, "delivery reports stay in the outbox");
+                    tracing::error!(%error, "DSNs stay in the outbox");
                     break;
                 }
             }
         }
-        if let Some(reason) = reasons.first() {
+        let view = self.waiting.view();
+        if view.dsns.len() > known {
             tracing::warn!(
-                reports = self.waiting.keys.len(),
-                reason,
-                "delivery reports wait; a send connector for SMTP:* would take those without a connector"
+                dsns = view.dsns.len(),
+                reason = view.dsns[0].reason,
+                "DSNs wait; a send connector for SMTP:* would take those without a connector"
             );
         }
+        self.metrics.waiting_dsns(view.dsns.len());
+        self.shown.set(view);
     }
 
-    /// Goes once through the oldest requests. Whether there may be more of them; adds why requests have to wait.
-    async fn pass(
-        &mut self,
-        stop: &CancellationToken,
-        reasons: &mut Vec<String>,
-    ) -> Result<bool, StoreError> {
+    /// Goes once through the oldest requests. Whether there may be more of them.
+    async fn pass(&mut self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let reach = self.waiting.reach();
         let requests = self.store.outbox(reach).await?;
         let full = requests.len() == reach;
         let mut seen = 0;
-        for request in
-            requests.into_iter().filter(|r| !self.waiting.keys.contains(&r.key)).collect::<Vec<_>>()
-        {
+        for request in requests {
+            if self.waiting.dsns.contains_key(&request.key) {
+                continue;
+            }
             if stop.is_cancelled() {
                 return Ok(false);
             }
             seen += 1;
-            let key = request.key.clone();
-            match self.send(request).await {
+            match self.send(&request).await {
                 Ok(()) => {}
                 Err(Held::Waits(reason)) => {
-                    tracing::debug!(dsn = key, reason, "a delivery report waits");
-                    reasons.push(reason);
-                    self.waiting.keys.insert(key);
+                    tracing::debug!(dsn = request.key, reason, "a DSN waits");
+                    let waits = WaitingDsn::new(&request, Some(reason));
+                    self.waiting.dsns.insert(request.key, waits);
                 }
                 Err(Held::Store(error)) => return Err(error),
             }
@@ -159,27 +175,27 @@ impl Outbox {
         Ok(full && seen > 0)
     }
 
-    async fn send(&self, request: DsnRequest) -> Result<(), Held> {
+    async fn send(&self, request: &DsnRequest) -> Result<(), Held> {
         let to = match request.message.envelope.dsn_address() {
             Ok(Some(to)) => to,
-            Ok(None) => return self.give_up(&request, "its message has a null reverse-path").await,
-            Err(error) => return self.give_up(&request, &error.to_string()).await,
+            Ok(None) => return self.give_up(request, "its message has a null reverse-path").await,
+            Err(error) => return self.give_up(request, &error.to_string()).await,
         };
-        let mut result = self.submit(&request, to.clone(), request.content.as_deref()).await;
+        let mut result = self.submit(request, to.clone(), request.content.as_deref()).await;
         if matches!(result, Err(SubmitError::NoRoute { reason: NoRoute::TooLarge { .. }, .. })) {
             // Without the message that it gives back it may be small enough.
-            result = self.submit(&request, to, None).await;
+            result = self.submit(request, to, None).await;
         }
         match result {
             Ok(message) => {
-                tracing::info!(dsn = request.key, message_id = %message, kind = request.kind.action(), "delivery report queued");
+                tracing::info!(dsn = request.key, message_id = %message, kind = request.kind.action(), "DSN queued");
                 Ok(())
             }
             Err(SubmitError::NoRoute { reason, .. }) if reason.is_worth_waiting() => {
                 Err(Held::Waits(reason.to_string()))
             }
             Err(SubmitError::Store(error)) => Err(Held::Store(error)),
-            Err(error) => self.give_up(&request, &error.to_string()).await,
+            Err(error) => self.give_up(request, &error.to_string()).await,
         }
     }
 
@@ -195,14 +211,11 @@ impl Outbox {
 
     /// A DSN that can never be sent goes to a file, is counted, and leaves the outbox.
     async fn give_up(&self, request: &DsnRequest, reason: &str) -> Result<(), Held> {
-        tracing::error!(dsn = request.key, reason, "a delivery report cannot be sent and goes to BadMail");
+        tracing::error!(dsn = request.key, reason, "a DSN cannot be queued and goes to BadMail");
         let built = dsn::build(request, request.content.as_deref(), &self.topology.get().dsn);
-        let (folder, name) = (self.bad_mail.clone(), format!("{}.eml", MessageId::from_name(&request.key)));
-        // Made of the key, as the message would be: written again after a crash, it is the same file.
-        let written =
-            tokio::task::spawn_blocking(move || write_bad_mail(&folder, &name, &built.content)).await;
-        if let Err(error) = written.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
-            // Only reports for BadMail wait for it; the others go on.
+        let content = Content::from(Bytes::from(built.content));
+        if let Err(error) = bad_mail::keep(&self.bad_mail, message_id(request), &content).await {
+            // Only DSNs for BadMail wait for it; the others go on.
             return Err(Held::Waits(format!("BadMail cannot be written: {error}")));
         }
         self.metrics.bad_mail();
@@ -221,11 +234,10 @@ fn submission(
 ) -> Submission {
     let built = dsn::build(request, original, settings);
     let mut recipient = Recipient::new(0, to);
-    // RFC 3461 6.2: nobody wants to hear about the fate of a report.
+    // RFC 3461 6.2: nobody wants to hear about the fate of a DSN.
     recipient.notify = Some(NotifyWish::NEVER);
     Submission {
-        // Made of the request's key: a request that is sent twice has one id.
-        id: MessageId::from_name(&request.key),
+        id: message_id(request),
         origin: Origin::Generated,
         envelope: Envelope::generated("", Timestamp::now()),
         recipients: vec![recipient],
@@ -237,13 +249,9 @@ fn submission(
     }
 }
 
-fn write_bad_mail(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    crate::private::make_directory(folder)?;
-    let mut file = std::fs::File::create(folder.join(name))?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::File::open(folder)?.sync_all()
+/// The id of a request's message. It is made of the request's key: a request that is sent twice has one id.
+fn message_id(request: &DsnRequest) -> MessageId {
+    MessageId::from_name(&request.key)
 }
 
 fn bad_mail_event(request: &DsnRequest, reason: &str) -> TrackingEvent {
@@ -262,6 +270,7 @@ fn bad_mail_event(request: &DsnRequest, reason: &str) -> TrackingEvent {
         attempt: None,
         details: vec![
             ("operation".to_owned(), "bad-mail".to_owned()),
+            (bad_mail::DETAIL.to_owned(), bad_mail::file_name(message_id(request))),
             ("kind".to_owned(), request.kind.action().to_owned()),
             ("reason".to_owned(), reason.to_owned()),
         ],

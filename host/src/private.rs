@@ -1,12 +1,14 @@
-//! private: folders that hold mail and addresses, which are nobody's business but the service's.
+//! private: folders and files that hold mail and addresses, which are nobody's business but the service's.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// The mode of such a folder.
 const MODE: u32 = 0o700;
+/// The mode of such a file.
+const FILE_MODE: u32 = 0o600;
 
 /// Makes the folder, and those above it that are missing, open to its owner alone. One that is there is left as it is.
 ///
@@ -19,6 +21,22 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(MODE).create(path)?;
     // The mode above is narrowed by the umask, never widened; this also says so for a folder that just appeared.
     std::fs::set_permissions(path, Permissions::from_mode(MODE))
+}
+
+/// Opens the file to be written anew; one that is missing is made, open to its owner alone.
+///
+/// # Errors
+/// When it cannot be made or opened.
+pub fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
+}
+
+/// Makes the file, empty and open to its owner alone. One that is there is left as it is.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn ensure_file(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path).map(drop)
 }
 
 #[cfg(test)]
@@ -35,5 +53,18 @@ mod tests {
         make_directory(&old).unwrap();
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&new), mode(&old)), (0o700, 0o755));
+    }
+
+    #[test]
+    fn a_new_file_is_open_to_its_owner_alone_and_an_old_one_keeps_what_is_not_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        std::fs::write(&old, "x").unwrap();
+        ensure_file(&new).unwrap();
+        ensure_file(&old).unwrap();
+        assert_eq!(std::fs::metadata(&new).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read(&old).unwrap(), b"x");
+        create_file(&old).unwrap();
+        assert_eq!(std::fs::read(&old).unwrap(), b"");
     }
 }

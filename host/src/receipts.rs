@@ -427,6 +427,8 @@ async fn decide(settler: &Settler, known: &StoredReceipt, receipt: &Receipt) -> 
     else {
         return Ok(Step::Unknown);
     };
+    let kept = settler.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await;
+    let Some(lease) = kept else { return Ok(Step::Busy) };
     if is_pickup(receipt) {
         settlement.write.events.push(events::taken(known, receipt));
     }

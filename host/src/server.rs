@@ -10,25 +10,28 @@ mod ways_out;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
-use postern_store::{Store, StoreError};
+use postern_store::{Store, StoreError, StoreHealth};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::Account;
 use crate::admin;
 use crate::agents;
-use crate::config::Config;
+use crate::bad_mail;
+use crate::config::{Config, OnStoreFailure};
 use crate::connector::Factory;
 use crate::connector::doors::AgentDoors;
 use crate::connector::foreign::IsQueued;
 use crate::dispatch::Settler;
-use crate::operate::{self, ControlServer, OperateError, Operations, Reload};
-use crate::outbox::Outbox;
+use crate::operate::{self, ControlServer, OperateError, Operations, Reload, Running};
+use crate::outbox::{CurrentWaiting, Outbox};
 use crate::private;
 use crate::receipts::Receipts;
 use crate::receive::callback::{CallbackKey, CallbackListener};
@@ -48,6 +51,8 @@ pub use site::{ReloadError, Reloaded};
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long the last writes may take at a stop.
 const LAST_WRITES: Duration = Duration::from_secs(10);
+/// How long clients and deliveries may take to end when the store has stopped.
+const GIVE_UP: Duration = Duration::from_secs(2);
 /// How long a start waits for a command that holds the data directory for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the far side's id of a message that an agent handed in is remembered: a repeat within that time makes no
@@ -58,6 +63,8 @@ const FORGET: Duration = Duration::from_secs(3600);
 const FORGET_BATCH: usize = 10_000;
 /// Overdue items settled in one sweep.
 const SWEEP_BATCH: usize = 10_000;
+/// How often a store that is full is asked whether there is room again.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Why the host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +78,24 @@ pub enum StartError {
         path: String,
         /// Why not.
         source: std::io::Error,
+    },
+    /// There is nothing to look at.
+    #[error("there is no data directory {0}: no host has run with this config yet")]
+    NoData(String),
+    /// Another user's host works there.
+    #[error(
+        "the data directory {directory} belongs to {owner}, and what {current} writes there would be closed to the host: \
+         do this as {owner}{hint}"
+    )]
+    ForeignData {
+        /// The directory.
+        directory: String,
+        /// Whose it is.
+        owner: Account,
+        /// Who we are.
+        current: Account,
+        /// How to become the owner.
+        hint: String,
     },
     /// The queue.
     #[error(transparent)]
@@ -100,6 +125,7 @@ pub struct Host {
     store: Arc<dyn Store>,
     submitter: Arc<Submitter>,
     grace: Duration,
+    on_store_failure: OnStoreFailure,
     /// Doors and connectors.
     site: Arc<Site>,
     /// Stopped after the site, first to last: what follows deliveries, tracking.
@@ -168,11 +194,12 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         );
     }
     let opening = site.start(&config).await?;
+    let waiting_dsns = Arc::<CurrentWaiting>::default();
     let operations = Arc::new(Operations {
         settler: core.settler.clone(),
         connectors: core.connectors.clone(),
         tracking: tracking.clone(),
-        reload: Some(reload_of(site.clone())),
+        running: Some(Running { reload: reload_of(site.clone()), waiting_dsns: waiting_dsns.clone() }),
     });
     let control =
         ControlServer::bind(&data).map_err(io_error("making the control socket in", &data.display()))?;
@@ -192,11 +219,13 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         core.topology.clone(),
         core.metrics.clone(),
         core.outbox.clone(),
-        data.join("badmail"),
+        bad_mail::folder(&config),
+        waiting_dsns,
     );
     followers.spawn(outbox.run(followers.stop.clone()));
     followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
     followers.spawn(forget_inbound(core.store.clone(), followers.stop.clone()));
+    followers.spawn(look_for_room(core.store.clone(), followers.stop.clone()));
     followers.spawn(control.run(operations, followers.stop.clone()));
     let mut callbacks = Stage::new("call-backs");
     let callback_address = callback.as_ref().map(CallbackListener::address);
@@ -213,6 +242,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         store: core.store.clone(),
         submitter,
         grace: config.host.shutdown_grace,
+        on_store_failure: config.host.on_store_failure,
         site,
         stages: vec![followers, trackers],
         tracking,
@@ -288,9 +318,26 @@ async fn sweep(settler: Arc<Settler>, stop: CancellationToken) {
             () = tokio::time::sleep(SWEEP) => {}
         }
         let index = settler.store().index().clone();
-        for item in index.overdue(Timestamp::now(), SWEEP_BATCH) {
-            if let Some(lease) = index.lease_item(item) {
-                settler.settle_overdue(lease).await;
+        let overdue = index.overdue(Timestamp::now(), SWEEP_BATCH);
+        let leases = overdue.into_iter().filter_map(|item| index.lease_item(item));
+        let window = settler.topology().config.host.settle_window;
+        settler.settle_overdue(leases, window, &stop).await;
+    }
+}
+
+/// Lets a store that was full look whether there is room again: clients that were refused may not come back for long, and
+/// whoever watches the host must not think that it is still full.
+async fn look_for_room(store: Arc<dyn Store>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+        }
+        if matches!(store.health(), StoreHealth::Full(_)) {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // What it found is in the store's health, and a store that has stopped says so itself.
+                _ = store.flush() => {}
             }
         }
     }
@@ -357,10 +404,30 @@ impl Host {
         reload(&self.site).await
     }
 
+    /// Waits until the store has stopped and the host is to end for it (`host.on_store_failure`): then nothing can be taken or
+    /// settled any more, and [`Self::give_up`] is what is left to do.
+    pub async fn has_failed(&self) {
+        match self.on_store_failure {
+            OnStoreFailure::End => self.store.index().stopped().await,
+            OnStoreFailure::Stay => std::future::pending().await,
+        }
+    }
+
     /// Stops: doors first, then deliveries (each may finish its item), then reports, receipts and tracking. What has not
     /// ended after `shutdown_grace` is cut off: its items are due again at the next start.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.grace;
+        self.end(deadline).await;
+    }
+
+    /// Stops a host whose store has stopped. Outcomes cannot be kept, so that what is being delivered is cut off soon
+    /// rather than finished and then made twice.
+    pub async fn give_up(self) {
+        let deadline = Instant::now() + self.grace.min(GIVE_UP);
+        self.end(deadline).await;
+    }
+
+    async fn end(self, deadline: Instant) {
         self.callbacks.end(deadline).await;
         self.site.end(deadline).await;
         for stage in self.stages {
@@ -380,16 +447,37 @@ impl Host {
     }
 }
 
+/// Whether this process may work on the data directory of a host that is stopped. Whoever only looks makes files there, too
+/// (the lock, the database's log, tracking), and they must be the host's own.
+fn check_owner(directory: &Path) -> Result<(), StartError> {
+    let about = match std::fs::metadata(directory) {
+        Ok(about) => about,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(StartError::NoData(directory.display().to_string()));
+        }
+        Err(error) => return Err(io_error("looking at the data directory", &directory.display())(error)),
+    };
+    let current = Account::current();
+    if about.uid() == current.uid {
+        return Ok(());
+    }
+    let (directory, owner) = (directory.display().to_string(), Account::numbered(about.uid()));
+    let hint =
+        if current.is_root() { format!(" (runuser -u {owner} -- postern ...)") } else { String::new() };
+    Err(StartError::ForeignData { directory, owner, current, hint })
+}
+
 /// Operations on the store of a host that is not running.
 ///
 /// # Errors
-/// When the store cannot be opened.
+/// When there is no store yet, when it belongs to another user, when it cannot be opened.
 pub async fn open_stopped(config: Config) -> Result<Operations, StartError> {
+    check_owner(&config.host.data_directory)?;
     let opened = config.clone();
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || open_store(&opened)).await??);
     let tracking = config.host.data_directory.join("tracking");
     let (core, _) = Core::new(store, config);
-    Ok(Operations { settler: core.settler, connectors: Arc::default(), tracking, reload: None })
+    Ok(Operations { settler: core.settler, connectors: Arc::default(), tracking, running: None })
 }
 
 /// Ends what [`open_stopped`] began.

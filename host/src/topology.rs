@@ -102,7 +102,12 @@ impl Topology {
 }
 
 fn policy_of(outgoing: &Outgoing) -> Policy {
-    Policy { retry: outgoing.retry.clone(), poison_after: outgoing.poison_after, ..default_policy() }
+    Policy {
+        retry: outgoing.retry.clone(),
+        poison_after: outgoing.poison_after,
+        expire_after: outgoing.expire_after,
+        ..default_policy()
+    }
 }
 
 fn default_policy() -> Policy {
@@ -116,6 +121,7 @@ fn default_policy() -> Policy {
         on_unknown: None,
         state_quota: 0,
         poison_after: 5,
+        expire_after: Some(crate::config::EXPIRE_AFTER),
         allow_fail_queue: false,
         relay_dsn: false,
     }

@@ -195,9 +195,21 @@ impl Site {
     /// The words of the events of a recipient in their order, from `track`.
     #[must_use]
     pub fn events(&self, recipient: &str) -> Vec<String> {
-        let found = self.ask(&["track", "--recipient", recipient]);
-        let rows = found.as_array().into_iter().flatten();
-        rows.map(|row| row["event"].as_str().unwrap_or_default().to_owned()).collect()
+        let rows = self.track(&["--recipient", recipient]);
+        rows.iter().map(|row| row["event"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The rows of `track` with these words; none when nothing is found, which the exit code must say, too.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn track(&self, words: &[&str]) -> Vec<Value> {
+        let answer = self.cli(&[&["track"], words].concat());
+        let json = answer.json();
+        let rows = json.as_array().unwrap_or_else(|| panic!("{answer:?}"));
+        assert_eq!(answer.code, i32::from(rows.is_empty()), "{answer:?}");
+        rows.clone()
     }
 
     /// Runs the audit, which must balance, and returns its figures.

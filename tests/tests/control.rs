@@ -1,7 +1,13 @@
 //! What operators order: queues and messages, on a running host and on the store of a stopped one.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
 use postern_tests::webhook_server::HttpAnswer;
-use postern_tests::{Host, Site, SmtpSink, WebhookServer, dsn, eventually, gateway, messages};
+use postern_tests::{Host, Site, SmtpSink, WebhookServer, cli, dsn, eventually, gateway, messages};
+use rustix::process::geteuid;
 use serde_json::json;
 
 const JO: &str = "jo@home.example";
@@ -24,8 +30,8 @@ fn deferred(site: &Site, host: &Host, server: &WebhookServer, subject: &str) -> 
     server.answer(HttpAnswer::status(500));
     let id = host.client().submit(JO, &[ANN], &messages::simple(subject));
     eventually("a deferral", || {
-        let rows = site.ask(&["track", "--message", &id, "--event", "defer"]);
-        (rows.as_array().is_some_and(|rows| !rows.is_empty())).then_some(())
+        let rows = site.track(&["--message", &id, "--event", "defer"]);
+        (!rows.is_empty()).then_some(())
     });
     id
 }
@@ -44,8 +50,16 @@ fn a_queue_that_is_suspended_delivers_nothing_until_it_is_resumed() {
     let id = host.client().submit(JO, &[ANN], &messages::simple("held"));
     let queue = eventually("the queue", || site.queue("hook").filter(|queue| queue["count"] == 1));
     assert_eq!((&queue["state"], &queue["last_error"]), (&json!("suspended"), &json!("maintenance")));
-    // "Try it now" for its message is no way round the suspension of the queue.
+    // "Try it now" for its message is no way round the suspension of the queue, and for the queue it says so.
     site.order(&["message", "retry", &id]);
+    let refused = site.cli(&["queue", "retry", QUEUE]);
+    assert_eq!(
+        (refused.code, &refused.json()["queues"], &refused.json()["items"]),
+        (1, &json!([]), &json!(0))
+    );
+    let left = refused.json()["left"][0].clone();
+    assert_eq!(left["queue"], QUEUE);
+    assert!(left["reason"].as_str().is_some_and(|why| why.contains("suspended (maintenance)")), "{left}");
     let dry = site.ask(&["queue", "resume", QUEUE, "--dry-run"]);
     assert_eq!((&dry["done"], &dry["items"]), (&json!(false), &json!(1)));
     assert_eq!(site.queue("hook").map(|queue| queue["state"].clone()), Some(json!("suspended")));
@@ -61,8 +75,43 @@ fn a_queue_that_is_suspended_delivers_nothing_until_it_is_resumed() {
     site.order(&["queue", "resume", "hook"]);
     assert_eq!(server.wait_for(1)[0].message_id(), id);
     empty(&site);
+    let told = site.track(&["--event", "operate"]);
+    let told: Vec<_> = told.iter().filter(|row| row["message_id"] == "").collect();
+    let operations = ["suspend-queue", "resume-queue"].map(|name| json!(["operation", name]));
+    assert_eq!(told.iter().map(|row| row["details"][0].clone()).collect::<Vec<_>>(), operations);
+    assert_eq!((&told[0]["connector"], &told[0]["destination"]), (&json!("hook"), &json!("hook.example")));
+    let details = json!([["operation", "suspend-queue"], ["by", "operator"], ["reason", "maintenance"]]);
+    assert_eq!(told[0]["details"], details);
     site.audit();
     host.stop();
+}
+
+#[test]
+fn the_queue_of_a_connector_that_is_off_or_gone_is_shown_and_not_retried() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let mut site = busy_site(&server, &sink);
+    let host = site.start();
+    deferred(&site, &host, &server, "waits");
+    site.change("[delivery_agent_connectors.hook]", "[delivery_agent_connectors.hook]\nenabled = false");
+    site.order(&["reload"]);
+    let refused = |site: &Site, why: &str| {
+        let answer = site.cli(&["queue", "retry", "hook"]);
+        assert!(answer.code == 1 && answer.text().contains(why), "{answer:?}");
+        assert_eq!(site.cli(&["queue", "retry", "hook", "--dry-run"]).code, 1);
+    };
+    assert_eq!(site.connector("hook")["state"], "off");
+    refused(&site, "the connector is off");
+    site.change("connectors.hook", "connectors.other");
+    site.order(&["reload"]);
+    let gone = site.connector("hook");
+    assert_eq!((&gone["state"], &gone["queued"]), (&json!("gone"), &json!(1)));
+    assert!(gone["reason"].as_str().is_some_and(|why| why.contains("not in the config")), "{gone}");
+    refused(&site, "the connector is not in the config");
+    host.stop();
+    assert_eq!(site.connector("hook")["state"], "gone");
+    refused(&site, "the connector is not in the config");
+    assert_eq!(server.posted().len(), 1);
+    site.audit();
 }
 
 #[test]
@@ -169,6 +218,34 @@ fn a_message_that_is_suspended_stays_while_its_neighbours_go() {
     host.stop();
 }
 
+/// The files below a folder, and their permission bits. Some may come and go meanwhile.
+fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(about) = entry.metadata() else { continue };
+        if about.is_dir() {
+            found.extend(modes(&entry.path()));
+        } else {
+            found.push((entry.path(), about.permissions().mode() & 0o777));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_the_host_writes_is_closed_to_other_users() {
+    let (server, sink) = (WebhookServer::start(), SmtpSink::start());
+    let site = busy_site(&server, &sink);
+    let host = site.start();
+    deferred(&site, &host, &server, "small");
+    host.client().submit(JO, &["ben@hook.example"], &messages::sized("large", 400_000));
+    eventually("a tracking file", || modes(&site.data().join("tracking")).first().cloned());
+    for (path, mode) in modes(&site.data()) {
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+    host.stop();
+}
+
 #[test]
 fn a_second_host_on_the_same_data_directory_is_refused_and_told_who_has_it() {
     let site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
@@ -182,6 +259,47 @@ fn a_second_host_on_the_same_data_directory_is_refused_and_told_who_has_it() {
     host.stop();
 }
 
+/// A data directory that is not ours: we give ours away when we are root; else root has some to offer.
+fn give_data_away(site: &mut Site) {
+    if geteuid().is_root() {
+        chown(site.data(), Some(65_534), None).unwrap();
+    } else {
+        site.change("store_reserve", "data_directory = \"/usr\"\nstore_reserve");
+    }
+}
+
+#[test]
+fn a_stopped_host_of_another_user_is_not_touched_and_who_looks_is_told_why() {
+    let mut site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
+    let host = site.start();
+    host.client().submit(JO, &["ann@pbx.example"], &messages::simple("theirs"));
+    eventually("the hand-over in the books", || (site.audit()["relayed"] == 1).then_some(()));
+    host.stop();
+    let before: BTreeSet<PathBuf> = modes(&site.data()).into_iter().map(|(path, _)| path).collect();
+    give_data_away(&mut site);
+    for words in
+        [&["queue", "list"][..], &["track"], &["audit"], &["queue", "suspend", "pbx/SMTP:pbx.example"]]
+    {
+        let refused = site.cli(words);
+        assert_eq!(refused.code, 3, "{words:?}: {refused:?}");
+        let why = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(why.contains("belongs to") && why.contains("do this as"), "{why}");
+    }
+    let after: BTreeSet<PathBuf> = modes(&site.data()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn who_looks_at_a_host_that_never_ran_makes_nothing() {
+    let site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
+    for words in [&["queue", "list"][..], &["connector", "list"], &["track"], &["audit"]] {
+        let refused = site.cli(words);
+        assert_eq!(refused.code, 3, "{words:?}: {refused:?}");
+        assert!(refused.text().contains("no data directory"), "{refused:?}");
+    }
+    assert!(!site.data().exists());
+}
+
 #[test]
 fn unknown_queues_and_messages_are_no_and_wrong_words_are_wrong_usage() {
     let site = Site::new().foreign("pbx", "SMTP:pbx.example", "");
@@ -192,11 +310,19 @@ fn unknown_queues_and_messages_are_no_and_wrong_words_are_wrong_usage() {
             &["queue", "suspend", "nowhere"][..],
             &["message", "show", UNKNOWN],
             &["explain", "a@nowhere.example"],
+            &["track", "--message", UNKNOWN],
         ];
         for words in no {
             assert_eq!(site.cli(words).code, 1, "{words:?} with the host {state}");
         }
+        let config = site.config();
+        let plain = cli::run(&["track", "--message", UNKNOWN, "--config", config.to_str().unwrap()]);
+        assert_eq!((plain.code, &*plain.stdout), (1, "no events\n"), "as with --json: {plain:?}");
         assert_eq!(site.cli(&["message", "show", "no-id"]).code, 2, "with the host {state}");
+        for verb in ["resume", "retry"] {
+            let words = ["queue", verb, "pbx", "--reason", "nobody would read it"];
+            assert_eq!(site.cli(&words).code, 2, "queue {verb} with the host {state}");
+        }
         assert!(site.cli(&["message", "show", UNKNOWN]).json()["error"].is_string());
         assert_eq!(site.ask(&["explain", "ann@pbx.example"])["connector"], "pbx");
         assert_eq!(site.ask(&["check"])["ok"], true);

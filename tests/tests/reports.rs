@@ -1,6 +1,8 @@
 //! What senders are told, and what is left to a smart host that reports by itself (RFC 3461).
 
-use postern_tests::{Site, SmtpSink, dsn, eventually, gateway, messages};
+use std::fs;
+
+use postern_tests::{Site, SmtpSink, dsn, eventually, gateway, http, messages};
 use serde_json::json;
 
 const JO: &str = "jo@home.example";
@@ -50,6 +52,66 @@ fn a_smart_host_gets_the_envelope_with_its_parameters_and_the_message_below_one_
     site.audit();
     host.stop();
     assert!(reports.arrived().is_empty(), "the smart host reports by itself");
+}
+
+#[test]
+fn dsns_that_wait_are_shown_with_their_reason_and_leave_when_a_connector_takes_them() {
+    let (sink, reports) = (SmtpSink::start(), SmtpSink::start());
+    let mut site = Site::new().send("far", "SMTP:far.example", sink.address(), "");
+    let host = site.start();
+    let id = host.client().submit(JO, &["nobody@far.example"], &messages::simple("lost"));
+    let waits =
+        |site: &Site| site.queue("(outbox)").filter(|row| row["count"] == 1 && row["last_error"].is_string());
+    let row = eventually("a row for the outbox", || waits(&site));
+    assert_eq!((&row["state"], &row["destination"]), (&json!("waiting"), &json!("DSN")));
+    let reason = "no connector has an address space for SMTP:jo@home.example";
+    assert_eq!(row["last_error"], reason);
+    assert!(row["next_retry"].is_string() && row["oldest"].is_string(), "{row}");
+    let shown = site.ask(&["queue", "show", "(outbox)"]);
+    let dsn = &shown[0]["items"][0];
+    assert_eq!(
+        (&dsn["message_id"], &dsn["recipient"], &dsn["kind"]),
+        (&json!(id), &json!(JO), &json!("failed"))
+    );
+    assert_eq!(site.cli(&["queue", "suspend", "(outbox)"]).code, 3);
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_waiting_dsns 1\n"), "{metrics}");
+    host.stop();
+    let row = waits(&site).expect("it waits while the host is stopped");
+    assert_eq!((&row["last_error"], &row["next_retry"]), (&json!(reason), &json!(null)));
+
+    let host = site.start();
+    eventually("the outbox after the start", || waits(&site));
+    site = site.send("back", "SMTP:home.example", reports.address(), "");
+    site.order(&["reload"]);
+    assert!(reports.wait_for(1)[0].text().contains("Subject: lost"));
+    empty(&site);
+    site.audit();
+    host.stop();
+}
+
+#[test]
+fn a_dsn_that_the_smart_host_refuses_lies_in_bad_mail_and_is_counted() {
+    let (sink, reports) = (SmtpSink::start(), SmtpSink::start());
+    let site = site(&sink, &reports);
+    let host = site.start();
+    // The sink knows nobody of this name: neither as the recipient, nor as the sender who is told so.
+    let id = host.client().submit("nobody@home.example", &["nobody@far.example"], &messages::simple("lost"));
+    let file = eventually("a file in BadMail", || {
+        fs::read_dir(site.data().join("badmail")).ok()?.next().map(|entry| entry.unwrap().path())
+    });
+    empty(&site);
+    let report = fs::read_to_string(&file).unwrap();
+    assert_eq!(dsn::field(&dsn::status_fields(&report), "Action"), "failed");
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    let failed = site.track(&["--event", "fail", "--recipient", "nobody@home.example"]);
+    assert!(failed.len() == 1 && failed[0]["details"].to_string().contains(&name), "{failed:?}");
+    assert_eq!(site.track(&["--message", &id]).len(), 2);
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_bad_mail_total 1\n"), "{metrics}");
+    let audit = site.audit();
+    assert_eq!((&audit["generated"], &audit["failed"]), (&1.into(), &2.into()));
+    host.stop();
 }
 
 #[test]

@@ -47,11 +47,8 @@ fn a_message_goes_to_each_drop_directory_and_its_way_can_be_tracked() {
         events.contains(&"taken".to_owned()).then_some(events)
     });
     assert_eq!(events, ["receive", "relay", "taken"]);
-    let rows = site.ask(&["track", "--message", "<first@home.example>"]);
-    assert!(
-        rows.as_array().is_some_and(|r| r.len() == 3 && r.iter().all(|e| e["message_id"] == id)),
-        "{rows}"
-    );
+    let rows = site.track(&["--message", "<first@home.example>"]);
+    assert!(rows.len() == 3 && rows.iter().all(|e| e["message_id"] == id), "{rows:?}");
     assert_eq!(site.ask(&["queue", "list"]), serde_json::json!([]));
     let audit = site.audit();
     assert_eq!((&audit["accepted"], &audit["relayed"]), (&3.into(), &3.into()));

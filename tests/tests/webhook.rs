@@ -71,8 +71,8 @@ fn busy_now_is_tried_again_with_the_same_key_until_it_is_delivered() {
     let attempts: Vec<_> = posted.iter().map(|p| p.envelope["attempt"].clone()).collect();
     assert_eq!(attempts, [1, 2, 3]);
     assert_eq!(wait_for_event(&site, ANN, "deliver"), ["receive", "defer", "defer", "deliver"]);
-    let rows = site.ask(&["track", "--recipient", ANN, "--event", "defer"]);
-    assert!(rows[1]["response"].as_str().is_some_and(|r| r.contains("slow down")), "{rows}");
+    let rows = site.track(&["--recipient", ANN, "--event", "defer"]);
+    assert!(rows[1]["response"].as_str().is_some_and(|r| r.contains("slow down")), "{rows:?}");
     site.audit();
     host.stop();
 }

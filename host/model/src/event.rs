@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ItemId, MessageId, Recipient, Response, TypedAddress};
+use crate::{ItemId, MessageId, NextHop, Recipient, Response, TypedAddress};
 
 /// What happened. The words are those of Exchange's message tracking where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,9 +37,7 @@ pub enum EventKind {
     Receipt,
     /// An item went into the poison queue.
     Poison,
-    /// Items went to another queue.
-    Redirect,
-    /// An operator suspended, resumed or retried something.
+    /// An operator suspended, resumed or retried something, or an agent suspended its queue.
     Operate,
 }
 
@@ -62,7 +60,6 @@ impl EventKind {
             Self::Taken => "taken",
             Self::Receipt => "receipt",
             Self::Poison => "poison",
-            Self::Redirect => "redirect",
             Self::Operate => "operate",
         }
     }
@@ -113,7 +110,7 @@ pub struct TrackingEvent {
     /// What.
     #[serde(rename = "k")]
     pub kind: EventKind,
-    /// The message.
+    /// The message; [`MessageId::NONE`] when it is about a queue as a whole.
     #[serde(rename = "m")]
     pub message: MessageId,
     /// The item, when it is about one.
@@ -146,4 +143,41 @@ pub struct TrackingEvent {
     /// Remote id, details, the far end's label, the reason of an operator.
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<(String, String)>,
+}
+
+impl TrackingEvent {
+    /// An event about a queue as a whole: what was done to it, by whom (`operator`, `agent`), and why.
+    #[must_use]
+    pub fn of_queue(
+        queue: &NextHop,
+        operation: &str,
+        by: &str,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
+        let detail = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let mut details = vec![detail("operation", operation), detail("by", by)];
+        details.extend(reason.map(|reason| detail("reason", reason)));
+        Self {
+            time: now,
+            kind: EventKind::Operate,
+            message: MessageId::NONE,
+            item: None,
+            connector: queue.connector.to_string(),
+            destination: Some(queue.destination.to_string()),
+            sender: String::new(),
+            recipients: Vec::new(),
+            internet_message_id: None,
+            subject: None,
+            size: None,
+            attempt: None,
+            details,
+        }
+    }
+
+    /// The id of the message as people are shown it: empty when it is about none.
+    #[must_use]
+    pub fn message_text(&self) -> String {
+        if self.message == MessageId::NONE { String::new() } else { self.message.to_string() }
+    }
 }

@@ -11,6 +11,9 @@ use uuid::Uuid;
 pub struct MessageId(Uuid);
 
 impl MessageId {
+    /// No message: an event with it is about a queue as a whole.
+    pub const NONE: Self = Self(Uuid::nil());
+
     /// A new id, from the clock and random bits.
     #[must_use]
     pub fn generate() -> Self {

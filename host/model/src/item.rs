@@ -184,9 +184,13 @@ impl Item {
         self.recipients.iter().all(|r| matches!(r.state, RecipientState::Final { .. }))
     }
 
-    /// When time alone decides something for its queued recipients: expiry, or a delay DSN.
+    /// When time alone decides something for its queued recipients: expiry, or a delay DSN. Over poison only an
+    /// operator decides.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
+        if self.state == ItemState::Poison {
+            return None;
+        }
         self.queued().next()?;
         self.expires_at.into_iter().chain(self.delay_dsn_at).min()
     }

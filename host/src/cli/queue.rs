@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::table::{Table, field, time};
-use super::{CliResult, Common, ask, print_json};
+use super::{CliResult, Common, NO, ask, print_json};
 use crate::operate::{QueueAction, Request};
 
 #[derive(Subcommand)]
@@ -22,10 +22,16 @@ pub enum QueueVerb {
         limit: usize,
     },
     /// Try nothing until it is resumed.
-    Suspend(Change),
+    Suspend {
+        #[command(flatten)]
+        change: Change,
+        /// Why, for those who look at the queue later.
+        #[arg(long, default_value = "suspended by an operator")]
+        reason: String,
+    },
     /// Go on after a suspension.
     Resume(Change),
-    /// Try everything in it now. A queue that is suspended stays so.
+    /// Try everything in it now. A queue that is suspended, or whose connector is off or gone, is left as it is.
     Retry(Change),
 }
 
@@ -33,9 +39,6 @@ pub enum QueueVerb {
 pub struct Change {
     /// `connector` or `connector/destination`.
     queue: String,
-    /// Why, for those who look at the queue later; only `suspend` keeps it.
-    #[arg(long, default_value = "suspended by an operator")]
-    reason: String,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -45,9 +48,9 @@ pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
     let request = match verb {
         QueueVerb::List => Request::QueueList,
         QueueVerb::Show { queue, limit } => Request::QueueShow { queue, limit },
-        QueueVerb::Suspend(change) => set(change, QueueAction::Suspend),
-        QueueVerb::Resume(change) => set(change, QueueAction::Resume),
-        QueueVerb::Retry(change) => set(change, QueueAction::Retry),
+        QueueVerb::Suspend { change, reason } => set(change, QueueAction::Suspend, reason),
+        QueueVerb::Resume(change) => set(change, QueueAction::Resume, String::new()),
+        QueueVerb::Retry(change) => set(change, QueueAction::Retry, String::new()),
     };
     let (list, show) = (matches!(request, Request::QueueList), matches!(request, Request::QueueShow { .. }));
     let answer = ask::answer(common, request)?;
@@ -58,19 +61,27 @@ pub fn run(common: &Common, verb: QueueVerb) -> CliResult {
     } else if show {
         print_items(&answer);
     } else {
-        let done = if answer["done"] == true { "" } else { "would " };
-        println!(
-            "{done}{}: {} ({} items)",
-            field(&answer, "action"),
-            field(&answer, "queues"),
-            answer["items"]
-        );
+        print_change(&answer);
     }
-    Ok(ExitCode::SUCCESS)
+    // Who asked for a retry must notice that nothing is tried.
+    let nothing = |name: &str| answer[name].as_array().is_some_and(Vec::is_empty);
+    Ok(if nothing("queues") && !nothing("left") { ExitCode::from(NO) } else { ExitCode::SUCCESS })
 }
 
-fn set(change: Change, action: QueueAction) -> Request {
-    Request::QueueSet { queue: change.queue, action, reason: change.reason, dry_run: change.dry_run }
+fn print_change(answer: &Value) {
+    let action = field(answer, "action");
+    let left = answer["left"].as_array().map_or(&[][..], Vec::as_slice);
+    if left.is_empty() || answer["queues"].as_array().is_some_and(|queues| !queues.is_empty()) {
+        let would = if answer["done"] == true { "" } else { "would " };
+        println!("{would}{action}: {} ({} items)", field(answer, "queues"), answer["items"]);
+    }
+    for queue in left {
+        println!("no {action}: {}: {}", field(queue, "queue"), field(queue, "reason"));
+    }
+}
+
+fn set(change: Change, action: QueueAction, reason: String) -> Request {
+    Request::QueueSet { queue: change.queue, action, reason, dry_run: change.dry_run }
 }
 
 fn print_queues(queues: &Value) {
@@ -95,15 +106,29 @@ fn print_queues(queues: &Value) {
 
 fn print_items(queues: &Value) {
     print_queues(queues);
+    let items =
+        || queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten());
+    println!();
+    if items().any(|item| item["kind"].is_string()) {
+        return print_dsns(items());
+    }
     let mut table =
         Table::new(&["item", "sender", "size", "rcpts", "tries", "state", "next try", "last error"]);
-    for item in
-        queues.as_array().into_iter().flatten().flat_map(|q| q["items"].as_array().into_iter().flatten())
-    {
+    for item in items() {
         let cells =
             ["item", "sender", "size", "recipients", "attempts", "state"].map(|name| field(item, name));
         table.row(cells.into_iter().chain([time(item, "next_retry"), field(item, "last_error")]));
     }
-    println!();
+    table.print();
+}
+
+/// DSNs that wait in the outbox.
+fn print_dsns<'a>(dsns: impl Iterator<Item = &'a Value>) {
+    let mut table = Table::new(&["about", "tells", "to", "since", "next try", "reason"]);
+    for dsn in dsns {
+        let [about, tells, to] = ["item", "kind", "recipient"].map(|name| field(dsn, name));
+        let times = ["enqueued", "next_retry"].map(|name| time(dsn, name));
+        table.row([about, tells, to].into_iter().chain(times).chain([field(dsn, "last_error")]));
+    }
     table.print();
 }

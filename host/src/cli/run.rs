@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CliError, CliResult, Common};
+use super::{CliError, CliResult, Common, STORE_STOPPED};
 use crate::config::LogFormat;
 use crate::server::{self, Wish};
 use crate::{logging, preflight};
@@ -40,9 +40,19 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
         if let Some(path) = ready_file {
             host.write_ready_file(&path).map_err(CliError::failed)?;
         }
-        // How a reload went stands in the log.
-        while signals.next().await == Wish::Reload {
-            let _ = host.reload().await;
+        loop {
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    // How a reload went stands in the log.
+                    Wish::Reload => drop(host.reload().await),
+                    Wish::Stop => break,
+                },
+                () = host.has_failed() => {
+                    tracing::error!("ending, since the store has stopped; nothing that was accepted is lost by a new start");
+                    host.give_up().await;
+                    return Ok(ExitCode::from(STORE_STOPPED));
+                }
+            }
         }
         tracing::info!("stopping: what is being delivered may finish");
         host.stop().await;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jiff::{Timestamp, ToSpan as _};
+use serde_json::Value;
 
 use super::table::{Table, field, time};
 use super::{CliError, CliResult, Common, NO, ask, print_json};
@@ -46,23 +47,25 @@ pub fn run(common: &Common, arguments: TrackArguments) -> CliResult {
         limit: arguments.limit,
     };
     let answer = ask::answer(common, Request::Track { query })?;
-    let found = answer.as_array().map_or(0, Vec::len);
+    let found = answer.as_array().is_some_and(|events| !events.is_empty());
     if common.json {
         print_json(&answer);
-        return Ok(ExitCode::SUCCESS);
-    }
-    if found == 0 {
+    } else if found {
+        print(&answer);
+    } else {
         println!("no events");
-        return Ok(ExitCode::from(NO));
     }
+    Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn print(events: &Value) {
     let mut table = Table::new(&["time", "event", "connector", "sender", "recipient", "message", "response"]);
-    for row in answer.as_array().into_iter().flatten() {
+    for row in events.as_array().into_iter().flatten() {
         let cells =
             ["event", "connector", "sender", "recipient", "message_id", "response"].map(|n| field(row, n));
         table.row([time(row, "time")].into_iter().chain(cells));
     }
     table.print();
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A point in time, or a span before now.

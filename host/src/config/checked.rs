@@ -15,7 +15,7 @@ use super::rewrite::{Rewrite, Rewritten};
 use super::secrets::{Environment, Secrets};
 use super::send::SendConfig;
 
-/// Everything the host needs to know. Connectors stand in the order of their names, disabled ones included.
+/// Everything the host needs to know. Connectors stand in the order of their names, those that are off included.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The file it was read from.

@@ -155,15 +155,15 @@ fn ways_through(config: &Config, document: &Document<'_>) {
     };
     if !config.send_connectors.iter().any(|connector| serves_all(&connector.common)) {
         let hint = "add [send_connectors.internet] with address_spaces = [\"SMTP:*;50\"] and smart_hosts";
-        let message = "no enabled send connector serves SMTP:*, so failure reports to senders would wait";
+        let message = "no enabled send connector serves SMTP:*, so DSNs to senders would wait";
         document.warn_at("send_connectors", Wrong::hinted(message, hint));
     }
     for connector in config.outgoing().filter(|connector| !connector.enabled) {
-        document.warn_at(&place(connector, "enabled"), Wrong::new("this connector is disabled"));
+        document.warn_at(&place(connector, "enabled"), Wrong::new("this connector is off"));
     }
     for connector in config.receive_connectors.iter().filter(|connector| !connector.enabled) {
         let place = format!("receive_connectors.{}.enabled", connector.name);
-        document.warn_at(&place, Wrong::new("this connector is disabled"));
+        document.warn_at(&place, Wrong::new("this connector is off"));
     }
 }
 

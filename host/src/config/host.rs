@@ -44,6 +44,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the host does when its store has stopped, after a write or sync that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreFailure {
+    /// It ends, so that whoever supervises it starts it again.
+    End,
+    /// It stays, takes nothing and says why.
+    Stay,
+}
+
 /// `[host]`.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -59,6 +68,8 @@ pub struct HostConfig {
     pub log_format: LogFormat,
     /// How long deliveries under way may take to end at a shutdown.
     pub shutdown_grace: Duration,
+    /// What happens when the store has stopped.
+    pub on_store_failure: OnStoreFailure,
     /// How many instances of all agents together may be alive.
     pub max_agent_instances: u32,
     /// How many settlements a connection may have in flight.
@@ -89,6 +100,8 @@ impl HostConfig {
         let worker_threads = section.or("worker_threads", threads, None);
         let log_format = section.or("log_format", formats, LogFormat::Text);
         let shutdown_grace = section.or("shutdown_grace", grace, SHUTDOWN_GRACE);
+        let failures = choice(&[("end", OnStoreFailure::End), ("stay", OnStoreFailure::Stay)]);
+        let on_store_failure = section.or("on_store_failure", failures, OnStoreFailure::End);
         let max_agent_instances = section.or("max_agent_instances", number(1, 10_000), MAX_AGENT_INSTANCES);
         let settle_window = section.or("settle_window", count(1, 4096), SETTLE_WINDOW);
         let content_cache = section.or("content_cache", size(0, 64 << 30), CONTENT_CACHE);
@@ -105,6 +118,7 @@ impl HostConfig {
             worker_threads,
             log_format,
             shutdown_grace,
+            on_store_failure,
             max_agent_instances,
             settle_window,
             content_cache,

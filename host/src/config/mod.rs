@@ -39,8 +39,8 @@ pub use delivery_agent::{
     AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry, OnUnknown, TcpGrant,
 };
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
-pub use host::{AdminConfig, HostConfig, LogFormat, TrackingConfig};
-pub use outgoing::{ConnectorKind, Outgoing};
+pub use host::{AdminConfig, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
+pub use outgoing::{ConnectorKind, EXPIRE_AFTER, Outgoing};
 pub use receive::{Extensions, ReceiveConfig};
 pub use report::{Finding, Report, Warning};
 pub use retry_plan::{RetryPlan, Schedule};

@@ -343,3 +343,23 @@ async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, Deferral> {
         Deferral::new(451, (4, 3, 0), &format!("the connector's code failed: {said}"), "")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use postern_store::conformance::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_log_of_warnings_says_which_delivery_a_warning_is_about() {
+        let put = sample::small(&NextHop::new("fax", "FAX:*"));
+        let item = Arc::new(put.items[0].clone());
+        let request = DeliveryRequest { message: put.message, item, content: put.content, attempt: 3 };
+        let log = tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::sink).finish();
+        tracing::subscriber::with_default(log, || {
+            assert!(!delivery_span(std::slice::from_ref(&request), &request.item.next_hop).is_disabled())
+        });
+    }
+}

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Content, Deferral, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt,
-    Refusal, Return, StateChange,
+    Refusal, Return, StateChange, TrackingEvent,
 };
 use postern_store::{AgentStateChange, Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::intents::Intents;
+use crate::bad_mail;
 use crate::connector::doors;
 use crate::metrics::Metrics;
 use crate::retry;
@@ -116,6 +118,7 @@ impl Settler {
     ) -> Option<(Lease, DeliveryRequest)> {
         let (lease, loaded) = self.load(lease).await?;
         if let Some(settlement) = self.by_time(&loaded).await {
+            let lease = self.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await?;
             let commit = self.hand_in(lease, &loaded.item, settlement);
             in_flight.push(commit).await;
             return None;
@@ -195,6 +198,8 @@ impl Settler {
             }
         }
         self.log(request, &report, &settlement);
+        let kept = self.keep_bad_mail(lease, &request.message, &request.content, &settlement).await;
+        let Some(lease) = kept else { return Attempted { healthy, not_kept } };
         self.forget_intent(&settlement.write);
         let commit = self.hand_in(lease, &request.item, settlement);
         in_flight.push(commit).await;
@@ -249,20 +254,36 @@ impl Settler {
         self.apply(hop, &effect);
     }
 
-    /// Settles an item for which time alone decides something.
-    pub async fn settle_overdue(&self, lease: Lease) {
-        let item = lease.item();
-        if let Some(settled) = self.overdue(lease).await
-            && let Err(error) = settled.await
-        {
-            tracing::error!(%item, %error, "an overdue item was not settled");
+    /// Settles items for which time alone decides something, many side by side: at most `window` are on their way to the
+    /// disk. A full disk may hold that up for ever, so it ends with `stop`; what it has handed in by then is settled
+    /// when there is room, the rest another time.
+    pub async fn settle_overdue(
+        &self,
+        leases: impl IntoIterator<Item = Lease>,
+        window: usize,
+        stop: &CancellationToken,
+    ) {
+        let mut in_flight = InFlight::new(window);
+        let work = async {
+            for lease in leases {
+                if let Some(settled) = self.overdue(lease).await {
+                    in_flight.push(settled).await;
+                }
+            }
+            in_flight.drain().await;
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = work => {}
         }
     }
 
     /// Hands in what time alone makes of an item; `None` when that is nothing, or it cannot be read.
-    pub(super) async fn overdue(&self, lease: Lease) -> Option<Settled> {
+    async fn overdue(&self, lease: Lease) -> Option<Settled> {
         let (lease, loaded) = self.load(lease).await?;
         let settlement = self.by_time(&loaded).await?;
+        let lease = self.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await?;
         Some(self.hand_in(lease, &loaded.item, settlement))
     }
 
@@ -277,6 +298,30 @@ impl Settler {
         let policy = topology.policy_for(&loaded.item.next_hop);
         let quoted = Quoted::of(&topology, &loaded.message, &loaded.content).await;
         settle::settle_by_time(quoted.context(&loaded.message, &policy), &loaded.item)
+    }
+
+    /// Keeps a DSN that has failed in BadMail, where a person finds it. When that cannot be done there is no lease to settle
+    /// with: the DSN is left alone in its queue for a while, and tried again.
+    pub async fn keep_bad_mail(
+        &self,
+        lease: Lease,
+        message: &MessageInfo,
+        content: &Content,
+        settlement: &Settlement,
+    ) -> Option<Lease> {
+        if !settlement.bad_mail {
+            return Some(lease);
+        }
+        let folder = bad_mail::folder(&self.topology().config);
+        if let Err(error) = bad_mail::keep(&folder, message.id, content).await {
+            tracing::error!(dsn = %message.id, %error, "a DSN has failed and stays in its queue: BadMail cannot be written");
+            self.leave_alone(lease, &format!("BadMail cannot be written: {error}"));
+            return None;
+        }
+        tracing::error!(dsn = %message.id, "a DSN has failed; it lies in BadMail");
+        self.metrics.bad_mail();
+        // The file is synced: the DSN may leave its queue.
+        Some(lease)
     }
 
     /// Hands a settlement in and does what follows from it. The future is ready when it is durable.
@@ -308,9 +353,18 @@ impl Settler {
             }
             QueueEffect::Suspend { reason } => {
                 tracing::error!(%hop, reason, "the queue is suspended");
-                drop(self.store.set_queue(hop.clone(), QueueSetting::Suspended { reason: reason.clone() }));
+                // In the same group as the settlement, whose commit is waited for.
+                drop(self.suspend(hop, "agent", reason));
             }
         }
+    }
+
+    /// Suspends a queue and tracks it; both are handed in when this returns.
+    #[must_use = "only awaiting them tells whether they became durable"]
+    pub fn suspend(&self, queue: &NextHop, by: &str, reason: &str) -> [Commit<()>; 2] {
+        let event = TrackingEvent::of_queue(queue, "suspend-queue", by, Some(reason), Timestamp::now());
+        let setting = QueueSetting::Suspended { reason: reason.to_owned() };
+        [self.store.set_queue(queue.clone(), setting), self.store.record(vec![event])]
     }
 
     fn log(&self, request: &DeliveryRequest, report: &DeliveryReport, settlement: &Settlement) {

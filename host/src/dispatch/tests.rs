@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use postern_agent::Tick;
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, ItemId, Outcome, Pending, Receipt, RecipientOutcome, Refusal,
-    Response,
+    Deferral, DeliveryReport, DeliveryRequest, FailureClass, ItemId, MessageId, Origin, Outcome, Pending,
+    Receipt, RecipientOutcome, Refusal, Response,
 };
 use postern_store::Store;
 use postern_store::conformance::sample;
@@ -32,6 +33,8 @@ const LIMITS: DispatchLimits = DispatchLimits {
 /// What the far end does with one item.
 enum Act {
     Deliver,
+    Fail,
+    FailQueue,
     Panic,
     /// It has closed the connection already.
     Gone,
@@ -128,6 +131,21 @@ impl Connection for Call {
                 Act::Accept => {
                     self.far_end.tell("accept", &self.hop);
                     return all(request, &accepted());
+                }
+                Act::Fail => {
+                    self.far_end.tell("refuse", &self.hop);
+                    let class = FailureClass::default();
+                    let failed =
+                        Outcome::Failed { response: Response::new(550, (5, 1, 1), "unknown"), class };
+                    let outcomes =
+                        request.recipients().map(|r| RecipientOutcome::new(r.index, failed.clone()));
+                    return DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() };
+                }
+                Act::FailQueue => {
+                    self.far_end.tell("refuse", &self.hop);
+                    let response = Response::new(550, (5, 7, 8), "wrong account");
+                    let refusal = Refusal::FailQueue { response, class: FailureClass::default() };
+                    return DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() };
                 }
                 Act::Panic => panic!("a fault in the connector"),
                 Act::Gone => {
@@ -254,15 +272,25 @@ impl World {
 
     /// A message with one item for the destination, due now.
     async fn put(&self, destination: &str) -> ItemId {
-        self.put_after(destination, 0).await
+        self.put_as(destination, 0, None).await
     }
 
     /// The same, of an item that was there when the agent trapped, so many times.
     async fn put_after(&self, destination: &str, traps: u32) -> ItemId {
+        self.put_as(destination, traps, None).await
+    }
+
+    /// As [`Self::put`], with a time when it expires.
+    async fn put_until(&self, destination: &str, expires_at: Option<Timestamp>) -> ItemId {
+        self.put_as(destination, 0, expires_at).await
+    }
+
+    async fn put_as(&self, destination: &str, traps: u32, expires_at: Option<Timestamp>) -> ItemId {
         let mut put = sample::small(&hop(destination));
         let now = Timestamp::now();
         for item in &mut put.items {
-            (item.enqueued_at, item.next_attempt, item.traps) = (now, now, traps);
+            (item.enqueued_at, item.next_attempt, item.expires_at) = (now, now, expires_at);
+            item.traps = traps;
         }
         let id = put.items[0].id;
         self.store.put(put).await.unwrap();
@@ -320,6 +348,37 @@ async fn an_item_that_cannot_be_read_does_not_hold_up_its_neighbours() {
 }
 
 #[tokio::test]
+async fn overdue_items_are_settled_side_by_side_and_a_disk_that_takes_nothing_holds_up_no_stop() {
+    const WINDOW: usize = 3;
+    let world = World::new(1, []);
+    let mut items = Vec::new();
+    for _ in 0..WINDOW + 2 {
+        items.push(world.put_until("a", Some(Timestamp::now())).await);
+    }
+    // Whoever holds the write lock keeps everything from the disk, as a full one does.
+    let other = rusqlite::Connection::open(world.data().join("queue.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (count, index) = (taken.clone(), world.store.index().clone());
+    let leases = items.into_iter().filter_map(move |item| {
+        count.fetch_add(1, Ordering::Relaxed);
+        index.lease_item(item)
+    });
+    let (settler, stop) = (world.settler.clone(), world.stop.clone());
+    let sweep = tokio::spawn(async move { settler.settle_overdue(leases, WINDOW, &stop).await });
+    while taken.load(Ordering::Relaxed) < WINDOW {
+        tokio::task::yield_now().await;
+    }
+    world.stop.cancel();
+    sweep.await.unwrap();
+    assert_eq!(taken.load(Ordering::Relaxed), WINDOW, "no more than the window");
+    other.execute_batch("ROLLBACK").unwrap();
+    world.store.flush().await.unwrap();
+    let left = world.store.index().item_views(None, None, 10);
+    assert_eq!(left.iter().map(|item| item.leased).collect::<Vec<_>>(), [false; 2]);
+}
+
+#[tokio::test]
 async fn a_panic_of_a_connector_is_an_attempt_that_failed() {
     let mut world = World::new(1, [Act::Panic]);
     let (first, _) = (world.put("a").await, world.put("a").await);
@@ -334,6 +393,63 @@ async fn a_panic_of_a_connector_is_an_attempt_that_failed() {
     let said = loaded.item.last_error.clone().unwrap();
     assert!(said.contains("the connector's code failed: a fault in the connector"), "{said}");
     assert_eq!(world.open_connections(), "0");
+}
+
+#[tokio::test]
+async fn a_queue_that_an_agent_gave_up_is_suspended_and_that_is_tracked() {
+    let mut world = World::new(1, [Act::FailQueue]);
+    world.put("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a", "refuse a"]).await;
+    world.stop().await;
+    world.store.flush().await.unwrap();
+    let hops = world.store.index().hops();
+    let reason = "the agent asked to fail the queue: 550 5.7.8 wrong account";
+    assert_eq!((hops[0].items, hops[0].suspended.as_deref()), (1, Some(reason)));
+    let events = world.store.events(0, 100).await.unwrap();
+    let told: Vec<_> = events.iter().filter(|(_, e)| e.message == MessageId::NONE).map(|(_, e)| e).collect();
+    assert_eq!((told.len(), &*told[0].connector, told[0].destination.as_deref()), (1, "fax", Some("a")));
+    let details = [("operation", "suspend-queue"), ("by", "agent"), ("reason", reason)];
+    assert_eq!(told[0].details, details.map(|(name, text)| (name.to_owned(), text.to_owned())));
+}
+
+impl World {
+    /// A DSN of ours, due now.
+    async fn put_dsn(&self, destination: &str) -> ItemId {
+        let id = MessageId::generate();
+        let mut put = sample::put_as(id, Origin::Generated, &[hop(destination)], sample::content(300_000));
+        let now = Timestamp::now();
+        (put.items[0].enqueued_at, put.items[0].next_attempt) = (now, now);
+        let item = put.items[0].id;
+        self.store.put(put).await.unwrap();
+        item
+    }
+}
+
+#[tokio::test]
+async fn a_dsn_that_is_refused_lies_in_bad_mail_before_it_leaves_its_queue() {
+    let mut world = World::new(1, [Act::Fail]);
+    let item = world.put_dsn("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a", "refuse a"]).await;
+    world.stop().await;
+    assert!(world.store.index().is_empty());
+    let file = world.data().join("badmail").join(crate::bad_mail::file_name(item.message));
+    assert_eq!(std::fs::metadata(file).unwrap().len(), 300_000);
+    assert!(world.metrics.render(&[], true).contains("postern_bad_mail_total 1\n"));
+}
+
+#[tokio::test]
+async fn a_dsn_stays_in_its_queue_while_bad_mail_cannot_be_written() {
+    let mut world = World::new(1, [Act::Fail]);
+    std::fs::write(world.data().join("badmail"), "no folder").unwrap();
+    let item = world.put_dsn("a").await;
+    world.start(LIMITS);
+    world.expect(&["open a", "refuse a"]).await;
+    world.stop().await;
+    let view = world.store.index().item_view(item).expect("it is kept");
+    assert!(view.leased, "it is left alone for a while: {view:?}");
+    assert!(world.metrics.render(&[], true).contains("postern_bad_mail_total 0\n"));
 }
 
 #[tokio::test]

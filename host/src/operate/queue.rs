@@ -1,18 +1,18 @@
 //! Queues: list, show, suspend, resume, retry.
 
 use jiff::Timestamp;
-use postern_model::{ItemState, NextHop};
+use postern_model::{ItemState, NextHop, TrackingEvent};
 use postern_store::{HopView, ItemView, QueueSetting};
 use serde_json::{Value, json};
 
-use super::{OperateError, Operations, QueueAction};
+use super::{OperateError, Operations, QueueAction, outbox};
 use crate::dispatch::Settled;
 use crate::settle;
 
 /// Queues whose first waiting item is read for its last error; the view of more queues does without.
 const MAX_ERRORS_READ: usize = 200;
 
-/// All queues, one object each.
+/// All queues, one object each; the outbox comes last, when something waits in it.
 pub async fn list(operations: &Operations) -> Result<Value, OperateError> {
     let mut hops = operations.store().index().hops();
     hops.sort_by(|a, b| a.next_hop.cmp(&b.next_hop));
@@ -23,7 +23,8 @@ pub async fn list(operations: &Operations) -> Result<Value, OperateError> {
             hop.last_error = first_error(operations, &hop.next_hop).await?;
         }
     }
-    Ok(Value::Array(hops.iter().map(view).collect()))
+    let outbox = outbox::list(operations).await?;
+    Ok(hops.iter().map(view).chain(outbox).collect())
 }
 
 /// What the last attempt at an item of the queue said: the queue as a whole works, but its items may not.
@@ -35,6 +36,9 @@ async fn first_error(operations: &Operations, hop: &NextHop) -> Result<Option<St
 
 /// One queue, or all of a connector, with their items.
 pub async fn show(operations: &Operations, queue: &str, limit: usize) -> Result<Value, OperateError> {
+    if outbox::is_meant(queue) {
+        return outbox::show(operations, limit).await;
+    }
     let index = operations.store().index();
     let hops = matching(operations, queue)?;
     let mut shown = Vec::new();
@@ -50,7 +54,8 @@ pub async fn show(operations: &Operations, queue: &str, limit: usize) -> Result<
     Ok(Value::Array(shown))
 }
 
-/// Suspends, resumes or retries queues; says how many queues and items that was about.
+/// Suspends, resumes or retries queues; says how many queues and items that was about. A queue that cannot be retried is
+/// left as it is, and the answer says why.
 pub async fn set(
     operations: &Operations,
     queue: &str,
@@ -58,20 +63,46 @@ pub async fn set(
     reason: &str,
     dry_run: bool,
 ) -> Result<Value, OperateError> {
+    if outbox::is_meant(queue) {
+        return Err(outbox::refusal());
+    }
     let hops = matching(operations, queue)?;
     if hops.is_empty() && action == QueueAction::Suspend {
         return Err(OperateError::NotFound(format!(
             "connector {queue} has no queue at this moment: name {queue}/DESTINATION for one that is still to come"
         )));
     }
-    let items: usize = hops.iter().map(|h| h.items).sum();
-    let names: Vec<String> = hops.iter().map(|h| h.next_hop.to_string()).collect();
-    if !dry_run {
-        for hop in &hops {
+    let (mut names, mut items, mut left) = (Vec::new(), 0, Vec::new());
+    for hop in &hops {
+        let name = hop.next_hop.to_string();
+        if action == QueueAction::Retry
+            && let Some(reason) = held(operations, hop)
+        {
+            left.push(json!({ "queue": name, "reason": reason }));
+            continue;
+        }
+        items += match action {
+            QueueAction::Suspend | QueueAction::Resume => hop.items,
+            QueueAction::Retry => hop.due + hop.waiting,
+        };
+        names.push(name);
+        if !dry_run {
             apply(operations, &hop.next_hop, action, reason).await?;
         }
     }
-    Ok(json!({ "queues": names, "items": items, "action": action, "done": !dry_run }))
+    Ok(json!({ "queues": names, "items": items, "left": left, "action": action, "done": !dry_run }))
+}
+
+/// Why nothing comes of a retry.
+fn held(operations: &Operations, hop: &HopView) -> Option<String> {
+    if let Some(reason) = &hop.suspended {
+        return Some(format!("the queue is suspended ({reason}): resume it first"));
+    }
+    match operations.settler.topology().rules(&hop.next_hop.connector) {
+        None => Some("the connector is not in the config".to_owned()),
+        Some(rules) if !rules.outgoing.enabled => Some("the connector is off (enabled = false)".to_owned()),
+        Some(_) => None,
+    }
 }
 
 async fn apply(
@@ -81,26 +112,39 @@ async fn apply(
     reason: &str,
 ) -> Result<(), OperateError> {
     let store = operations.store();
-    match action {
-        QueueAction::Suspend => {
-            let setting = QueueSetting::Suspended { reason: reason.to_owned() };
-            store.set_queue(hop.clone(), setting).await?;
+    let tracked =
+        |operation| vec![TrackingEvent::of_queue(hop, operation, "operator", None, Timestamp::now())];
+    // Handed in together, so that they share a commit.
+    let commits = match action {
+        QueueAction::Suspend => operations.settler.suspend(hop, "operator", reason),
+        QueueAction::Resume => {
+            [store.set_queue(hop.clone(), QueueSetting::Active), store.record(tracked("resume-queue"))]
         }
-        QueueAction::Resume => store.set_queue(hop.clone(), QueueSetting::Active).await?,
         QueueAction::Retry => {
-            let mut waiting = Vec::new();
-            for item in store.index().item_views(Some(hop), None, usize::MAX) {
-                if item.state == ItemState::Active && !item.leased {
-                    waiting.extend(retry_item(operations, &item).await?);
-                }
-                if waiting.len() >= RETRY_WINDOW {
-                    settle_all(&mut waiting).await?;
-                }
-            }
+            retry(operations, hop).await?;
+            [store.record(tracked("retry-queue")), store.flush()]
+        }
+    };
+    for commit in commits {
+        commit.await?;
+    }
+    Ok(())
+}
+
+/// Makes everything due that may be tried.
+async fn retry(operations: &Operations, hop: &NextHop) -> Result<(), OperateError> {
+    let index = operations.store().index();
+    let mut waiting = Vec::new();
+    for item in index.item_views(Some(hop), None, usize::MAX) {
+        if item.state == ItemState::Active && !item.leased {
+            waiting.extend(retry_item(operations, &item).await?);
+        }
+        if waiting.len() >= RETRY_WINDOW {
             settle_all(&mut waiting).await?;
-            store.index().clear_retry(hop);
         }
     }
+    settle_all(&mut waiting).await?;
+    index.clear_retry(hop);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ struct Site {
     folder: tempfile::TempDir,
     store: Arc<dyn Store>,
     outbox: Outbox,
+    shown: Arc<CurrentWaiting>,
     stop: CancellationToken,
 }
 
@@ -27,8 +28,10 @@ impl Site {
         let metrics = Arc::new(Metrics::default());
         let submitter = Arc::new(Submitter::new(store.clone(), topology.clone(), metrics.clone()));
         let bad_mail = folder.path().join("badmail");
-        let outbox = Outbox::new(store.clone(), submitter, topology, metrics, Arc::default(), bad_mail);
-        Self { folder, store, outbox, stop: CancellationToken::new() }
+        let shown = Arc::<CurrentWaiting>::default();
+        let outbox =
+            Outbox::new(store.clone(), submitter, topology, metrics, Arc::default(), bad_mail, shown.clone());
+        Self { folder, store, outbox, shown, stop: CancellationToken::new() }
     }
 
     /// A report is owed to this sender, who sent from this address; the message was as long as that.
@@ -105,11 +108,48 @@ async fn those_that_wait_are_tried_again_after_a_pause_and_under_another_topolog
     let topology = site.outbox.topology.get();
     assert!(!site.outbox.waiting.is_over(&topology));
     assert!(site.outbox.waiting.is_over(&Arc::new(Topology::build(topology.config.clone()))));
-    site.outbox.waiting.since = Instant::now().checked_sub(PAUSE).unwrap();
+    site.outbox.waiting.since = Instant::now().checked_sub(PAUSE.unsigned_abs()).unwrap();
     assert!(site.outbox.waiting.is_over(&topology));
     site.work().await;
-    assert_eq!(site.outbox.waiting.keys.len(), 1);
+    assert_eq!(site.outbox.waiting.dsns.len(), 1);
     assert!(!site.outbox.waiting.is_over(&topology));
+}
+
+#[tokio::test]
+async fn what_waits_is_shown_with_its_reason_until_it_waits_no_more() {
+    let mut site = Site::new(FOLDER);
+    site.owe("jo@nowhere.example", HERE, 0).await;
+    site.owe("ann@folder.example", HERE, 0).await;
+    site.owe("ben@nowhere.example", HERE, 0).await;
+    site.work().await;
+    let of = |waiting: &WaitingDsns| -> Vec<_> {
+        let told = |d: &WaitingDsn| (d.to.clone(), d.reason.clone().unwrap_or_default());
+        waiting.dsns.iter().map(told).collect()
+    };
+    let shown = site.shown.get();
+    let expected = ["jo", "ben"].map(|name| {
+        let to = format!("{name}@nowhere.example");
+        let why = format!("no connector has an address space for SMTP:{to}");
+        (to, why)
+    });
+    let sorted = |mut all: Vec<_>| {
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(of(&shown)), sorted(expected.into()));
+    assert!(shown.next_try.is_some());
+    assert!(site.outbox.metrics.render(&[], true).contains("postern_waiting_dsns 2\n"));
+    // The same from the store of a host that is stopped.
+    let stopped = WaitingDsns::read(&site.store, &site.outbox.topology.get()).await.unwrap();
+    assert_eq!(sorted(of(&stopped)), sorted(of(&shown)));
+
+    let path = site.outbox.topology.get().config.path.clone();
+    let text = format!("[host]\nname = \"gw.example\"\n{INTERNET}");
+    let (config, _) = crate::config::check_text(&text, &path, &path, &|_| None).unwrap();
+    site.outbox.topology.swap(Topology::build(config));
+    site.work().await;
+    assert!(site.shown.get().dsns.is_empty());
+    assert!(site.outbox.metrics.render(&[], true).contains("postern_waiting_dsns 0\n"));
 }
 
 #[tokio::test]

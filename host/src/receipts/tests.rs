@@ -364,7 +364,7 @@ async fn a_word_after_the_wait_was_over_is_late() {
     let mut receipts = Receipts::new(site.settler.clone(), queue);
     let item = site.pending_until(&["FAX:+4930"], &["17", "18"], Timestamp::UNIX_EPOCH).await;
     let lease = site.store.index().lease_item(item).unwrap();
-    site.settler.settle_overdue(lease).await;
+    site.settler.settle_overdue([lease], 1, &CancellationToken::new()).await;
     assert!(!site.is_there(item));
     take(&mut receipts, vec![delivered("17"), delivered("17"), failed("18")]).await;
     assert_eq!((site.counted("late"), site.counted("settled")), (3, 0));

@@ -55,7 +55,7 @@ pub struct RouteConnector {
 /// Everything that routing knows.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// All outgoing connectors, the disabled ones included, for they are named in explanations.
+    /// All outgoing connectors, those that are off included, for they are named in explanations.
     pub connectors: Vec<RouteConnector>,
     /// The rewrites, in order: the first that matches wins.
     pub rewrites: Vec<Rewrite>,
@@ -131,8 +131,8 @@ pub enum Exclusion {
         /// The most that it takes, in bytes.
         limit: u64,
     },
-    /// The connector is disabled.
-    Disabled,
+    /// The connector is off (`enabled = false`).
+    Off,
 }
 
 /// Where the recipients of a message go.
@@ -148,7 +148,7 @@ impl RouteTable {
     /// Decides where `address` goes for a message of `size` bytes; `None` when the size is not known yet.
     ///
     /// The address is rewritten first. Of the address spaces that match it, those of connectors that are
-    /// disabled or take less than `size` are out; among the rest the most specific one wins, then the lowest
+    /// off or take less than `size` are out; among the rest the most specific one wins, then the lowest
     /// cost, then the first name (Exchange: connector selection).
     #[must_use]
     pub fn resolve(&self, address: &TypedAddress, size: Option<u64>) -> Resolution<'_> {
@@ -226,7 +226,7 @@ impl RouteConnector {
         {
             return Some(Exclusion::TooLarge { limit });
         }
-        (!self.enabled).then_some(Exclusion::Disabled)
+        (!self.enabled).then_some(Exclusion::Off)
     }
 }
 
@@ -307,7 +307,7 @@ impl fmt::Display for Verdict {
             Self::Excluded(Exclusion::TooLarge { limit }) => {
                 write!(f, "the connector takes at most {limit} bytes")
             }
-            Self::Excluded(Exclusion::Disabled) => f.write_str("the connector is disabled"),
+            Self::Excluded(Exclusion::Off) => f.write_str("the connector is off"),
         }
     }
 }

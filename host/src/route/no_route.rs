@@ -11,9 +11,9 @@ pub enum NoRoute {
     /// No address space matches.
     #[error("no connector has an address space for {0}")]
     NoMatch(TypedAddress),
-    /// Address spaces match, but their connectors are disabled.
-    #[error("every connector with an address space for {0} is disabled")]
-    Disabled(TypedAddress),
+    /// Address spaces match, but their connectors are off.
+    #[error("every connector with an address space for {0} is off")]
+    Off(TypedAddress),
     /// Address spaces match, but the message is too large for their connectors.
     #[error("the message of {size} bytes is too large: for {address} at most {limit} bytes are taken")]
     TooLarge {
@@ -52,13 +52,13 @@ impl NoRoute {
             _ => None,
         };
         let (address, all) = (address.clone(), || candidates.iter().filter_map(excluded));
-        // A connector that is only disabled could take it one day; then the refusal is a temporary one.
-        if all().any(|e| e == Exclusion::Disabled) {
-            return Some(Self::Disabled(address));
+        // A connector that is only off could take it one day; then the refusal is a temporary one.
+        if all().any(|e| e == Exclusion::Off) {
+            return Some(Self::Off(address));
         }
         let limits = all().filter_map(|e| match e {
             Exclusion::TooLarge { limit } => Some(limit),
-            Exclusion::Disabled => None,
+            Exclusion::Off => None,
         });
         limits.max().zip(size).map(|(limit, size)| Self::TooLarge { address, size, limit })
     }
@@ -69,7 +69,7 @@ impl NoRoute {
     pub fn is_worth_waiting(&self) -> bool {
         match self {
             Self::NoMatch(address) => address.kind().is_smtp(),
-            Self::Disabled(_) => true,
+            Self::Off(_) => true,
             _ => false,
         }
     }
@@ -80,7 +80,7 @@ impl NoRoute {
         let (code, status) = match self {
             Self::NoMatch(_) => (550, (5, 4, 4)),
             // Somebody means to switch it on again: the sender may keep the message until then.
-            Self::Disabled(_) => (451, (4, 4, 4)),
+            Self::Off(_) => (451, (4, 4, 4)),
             Self::TooLarge { .. } => (552, (5, 3, 4)),
             Self::Malformed { .. } => (553, (5, 1, 3)),
             Self::RewriteLoop(_) | Self::RewriteLimit(_) => (554, (5, 4, 6)),

@@ -98,7 +98,7 @@ fn specificity_comes_before_cost_and_cost_before_the_name() {
 }
 
 #[test]
-fn a_connector_that_is_disabled_or_too_small_leaves_the_way_to_the_next() {
+fn a_connector_that_is_off_or_too_small_leaves_the_way_to_the_next() {
     let mut table = table();
     table.connectors.push(connector("backup", ConnectorKind::Foreign, &["FAX:*;50"]));
     table.connectors[0].enabled = false;
@@ -152,14 +152,14 @@ fn only_what_a_change_of_the_config_can_mend_is_held() {
 }
 
 #[test]
-fn a_disabled_connector_that_could_take_the_size_makes_the_message_wait() {
+fn a_connector_that_is_off_and_could_take_the_size_makes_the_message_wait() {
     let mut table = table();
     table.connectors[0].max_message_size = Some(10);
     table
         .connectors
         .push(RouteConnector { enabled: false, ..connector("off", ConnectorKind::Foreign, &["FAX:*"]) });
     let reason = |table: &RouteTable| table.resolve(&address("FAX:1"), Some(11)).choice.unwrap_err();
-    assert_eq!(reason(&table), NoRoute::Disabled(address("FAX:1")));
+    assert_eq!(reason(&table), NoRoute::Off(address("FAX:1")));
     table.connectors[3].max_message_size = Some(5);
     assert_eq!(reason(&table), NoRoute::TooLarge { address: address("FAX:1"), size: 11, limit: 10 });
 }
@@ -271,7 +271,7 @@ fn an_explanation_says_the_same_as_the_resolution() {
             "  SMTP:FAX=+49-30@gw.example carries FAX:+4930 (RFC 3191 form)",
             "  * fax by FAX:+49*;1: chosen",
             "  - fax by FAX:*;1: a better address space of this connector is chosen",
-            "  - off by FAX:*;9: the connector is disabled",
+            "  - off by FAX:*;9: the connector is off",
             "FAX:+4930 goes to fax, queue FAX:+49*",
         ]
     );

@@ -104,6 +104,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.worker_threads", was.worker_threads != is.worker_threads),
         ("host.log_format", was.log_format != is.log_format),
         ("host.shutdown_grace", was.shutdown_grace != is.shutdown_grace),
+        ("host.on_store_failure", was.on_store_failure != is.on_store_failure),
         ("host.max_agent_instances", was.max_agent_instances != is.max_agent_instances),
         ("host.settle_window", was.settle_window != is.settle_window),
         ("host.content_cache", was.content_cache != is.content_cache),
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_connector_counts_as_gone() {
+    fn a_connector_that_is_off_counts_as_gone() {
         let text = SITE.replace("[send_connectors.b]", "[send_connectors.b]\nenabled = false");
         let report = Difference::between(&config(SITE), &config(&text)).into_report();
         assert_eq!((names(&report.stopped), report.started.len()), (vec!["b"], 0));

@@ -45,7 +45,7 @@ pub struct Reloaded {
     pub started: Vec<Arc<str>>,
     /// Those that were ended and started anew.
     pub restarted: Vec<Arc<str>>,
-    /// Those that are gone, or disabled.
+    /// Those that are gone, or off.
     pub stopped: Vec<Arc<str>>,
     /// Keys that changed, and count only from the next start on.
     pub needs_restart: Vec<&'static str>,
@@ -132,6 +132,8 @@ impl Site {
 
         // From here on nothing can be refused any more.
         self.core.topology.swap(Topology::build(config.clone()));
+        // DSNs that wait for want of a connector may have one now.
+        self.core.outbox.notify_one();
         moving.doors.close(&difference.doors.ended);
         moving.doors.open(&config, &difference.doors.begun, bound);
         let deadline = Instant::now() + config.host.shutdown_grace;

@@ -18,11 +18,12 @@ fn silence(rule: OnReceiptExpiry, accepted: &Response) -> Response {
 }
 
 /// Settles what is due by the clock: queued recipients past the item's expiry, a delay DSN, accepted recipients whose
-/// receipts never came. `None` when nothing is due.
+/// receipts never came. `None` when nothing is due. Of poison the queued recipients stay until an operator decides.
 pub fn settle_by_time(context: Context<'_>, item: &Item) -> Option<Settlement> {
     let now = context.now;
-    let expired = item.expires_at.is_some_and(|at| at <= now) && item.queued().next().is_some();
-    let late = item.delay_dsn_at.is_some_and(|at| at <= now) && item.queued().next().is_some();
+    let runs = item.deadline().is_some();
+    let expired = runs && item.expires_at.is_some_and(|at| at <= now);
+    let late = runs && item.delay_dsn_at.is_some_and(|at| at <= now);
     let silent = item
         .recipients
         .iter()

@@ -14,17 +14,19 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Deferral, DsnKind, DsnRecipient, DsnRequest, EventKind, EventRecipient, Fate, Item, ItemRecipient,
-    MessageInfo, ReceiptWord, Recipient, RecipientOutcome, RecipientState, Refusal, Response, TrackingEvent,
+    MessageInfo, Origin, ReceiptWord, Recipient, RecipientOutcome, RecipientState, Refusal, Response,
+    TrackingEvent,
 };
 use postern_store::{NewReceipt, PastReceipt, Settle};
 
+use crate::bad_mail;
 use crate::config::{OnReceiptExpiry, OnUnknown, RetryPlan};
 use crate::dsn;
 use crate::retry::{self, DelayPolicy};
 
 pub use attempt::{settle, without_outcomes};
 pub use expiry::settle_by_time;
-pub use operator::{redirect, remove, set_state};
+pub use operator::{remove, set_state};
 pub use receipt::settle_receipt;
 
 /// What a connector lays down about the fate of its items.
@@ -46,6 +48,8 @@ pub struct Policy {
     pub state_quota: u64,
     /// After this many traps of the agent over one item it goes to the poison queue.
     pub poison_after: u32,
+    /// How long an item that comes back from there is tried anew; `None`: for ever.
+    pub expire_after: Option<SignedDuration>,
     /// The agent may fail a whole queue; otherwise its queue is suspended (`allow_fail_queue`).
     pub allow_fail_queue: bool,
     /// A relayed DSN goes out even when the sender did not ask (Exchange: `RelayDsnRequired`).
@@ -61,6 +65,8 @@ pub struct Settlement {
     pub queue: QueueEffect,
     /// When the item is tried next, for the log.
     pub next_attempt: Option<Timestamp>,
+    /// A DSN has failed. Nobody is told about it, so its content goes to BadMail before the write.
+    pub bad_mail: bool,
 }
 
 /// What a report means for the whole queue.
@@ -109,17 +115,27 @@ struct Draft<'a> {
     write: Settle,
     /// The receipt whose word this is about: its id, and what it says.
     word: Option<(String, ReceiptWord)>,
+    bad_mail: bool,
 }
 
 impl<'a> Draft<'a> {
     fn new(context: Context<'a>, before: &'a Item) -> Self {
         let mut item = before.clone();
         item.settlements += 1;
-        Self { context, before, write: Settle::gone_silently(item.id), item, word: None }
+        Self { context, before, write: Settle::gone_silently(item.id), item, word: None, bad_mail: false }
+    }
+
+    /// Gives the recipient at `position` a fate that nobody ordered. A DSN that fails goes to BadMail.
+    fn decide(&mut self, position: usize, fate: Fate, response: Response, mut told: Told) {
+        if self.context.message.origin == Origin::Generated && matches!(fate, Fate::Failed | Fate::Expired) {
+            self.bad_mail = true;
+            told.facts.push((bad_mail::DETAIL.to_owned(), bad_mail::file_name(self.item.id.message)));
+        }
+        self.conclude(position, fate, response, told);
     }
 
     /// Gives the recipient at `position` its fate.
-    fn decide(&mut self, position: usize, fate: Fate, response: Response, told: Told) {
+    fn conclude(&mut self, position: usize, fate: Fate, response: Response, told: Told) {
         let entry = &mut self.item.recipients[position];
         entry.state = RecipientState::Final { fate, response: response.clone(), at: self.context.now };
         let recipient = entry.recipient.clone();
@@ -259,9 +275,8 @@ impl<'a> Draft<'a> {
 
     /// Delay DSN for what still waits, when it is due.
     fn warn_of_delay(&mut self) {
-        if self.item.delay_dsn_at.is_none_or(|at| at > self.context.now)
-            || self.item.queued().next().is_none()
-        {
+        let runs = self.item.deadline().is_some();
+        if !runs || self.item.delay_dsn_at.is_none_or(|at| at > self.context.now) {
             return;
         }
         self.item.delay_dsn_at = None;
@@ -279,7 +294,7 @@ impl<'a> Draft<'a> {
         if !self.item.is_done() {
             self.write.after = Some(self.item);
         }
-        Settlement { write: self.write, queue, next_attempt }
+        Settlement { write: self.write, queue, next_attempt, bad_mail: self.bad_mail }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What an operator makes of an item.
 
-use postern_model::{EventKind, Fate, Item, ItemRecipient, ItemState, NextHop, RecipientState, Response};
+use jiff::Timestamp;
+use postern_model::{EventKind, Fate, Item, ItemState, RecipientState, Response};
 
 use super::{Context, Draft, QueueEffect, Settlement, Told};
+use crate::retry;
 
 /// Removes the item: every recipient that is not done ends as removed, or as failed with a DSN when `tell` is set.
 pub fn remove(context: Context<'_>, item: &Item, tell: bool) -> Settlement {
@@ -13,17 +15,18 @@ pub fn remove(context: Context<'_>, item: &Item, tell: bool) -> Settlement {
         }
         let response = Response::new(550, (5, 7, 0), "removed from the queue by an operator");
         let fate = if tell { Fate::Failed } else { Fate::Removed };
-        draft.decide(position, fate, response, Told::default());
+        draft.conclude(position, fate, response, Told::default());
     }
     draft.finish(QueueEffect::None)
 }
 
 /// Suspends, resumes or releases an item, or has it tried now. Resuming and retrying make it due at once; an item
-/// that comes back from poison starts with a clean slate.
+/// that comes back from poison starts with a clean slate: without traps, and with its whole time.
 pub fn set_state(context: Context<'_>, item: &Item, state: ItemState) -> Settlement {
     let mut draft = Draft::new(context, item);
     if item.state == ItemState::Poison && state != ItemState::Poison {
         draft.item.traps = 0;
+        draft.item.expires_at = expiry_after_poison(context, item);
     }
     draft.item.state = state;
     if state == ItemState::Active {
@@ -42,48 +45,8 @@ pub fn set_state(context: Context<'_>, item: &Item, state: ItemState) -> Settlem
     draft.finish(QueueEffect::None)
 }
 
-/// Moves queued recipients of an item to other queues; each target names its recipients by their index and has an
-/// ordinal that the message has not used. Who is not queued stays, who is named twice goes to the first target, and a
-/// target that nobody goes to gets no item.
-pub fn redirect(
-    context: Context<'_>,
-    item: &Item,
-    targets: &[(NextHop, u16, Vec<ItemRecipient>)],
-) -> Settlement {
-    let mut draft = Draft::new(context, item);
-    for (next_hop, ordinal, recipients) in targets {
-        let recipients = take_queued(&mut draft.item, recipients);
-        if recipients.is_empty() {
-            continue;
-        }
-        let mut moved = item.clone();
-        moved.id.ordinal = *ordinal;
-        moved.next_hop = next_hop.clone();
-        moved.recipients = recipients.iter().map(|r| ItemRecipient::queued(r.recipient.clone())).collect();
-        moved.state = ItemState::Active;
-        moved.attempts = 0;
-        moved.traps = 0;
-        moved.settlements = 0;
-        moved.next_attempt = context.now;
-        moved.last_error = None;
-        let told = Told { facts: vec![("to".to_owned(), next_hop.to_string())], ..Told::default() };
-        for recipient in &recipients {
-            draft.event(EventKind::Redirect, &recipient.recipient, None, &told);
-        }
-        draft.write.new_items.push(moved);
-    }
-    draft.finish(QueueEffect::None)
-}
-
-/// Takes those of the named recipients that are queued out of the item.
-fn take_queued<'a>(item: &mut Item, named: &'a [ItemRecipient]) -> Vec<&'a ItemRecipient> {
-    let mut taken = Vec::new();
-    for entry in named {
-        let index = entry.recipient.index;
-        if let Some(at) = item.recipients.iter().position(|r| r.recipient.index == index && r.is_queued()) {
-            item.recipients.remove(at);
-            taken.push(entry);
-        }
-    }
-    taken
+/// While it was poison its time stood still: else it would expire before it is tried.
+fn expiry_after_poison(context: Context<'_>, item: &Item) -> Option<Timestamp> {
+    let whole = context.policy.expire_after.map(|time| retry::after(context.now, time));
+    item.expires_at.zip(whole).map(|(before, whole)| before.max(whole))
 }

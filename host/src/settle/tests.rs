@@ -75,6 +75,7 @@ impl World {
             on_unknown: None,
             state_quota: 0,
             poison_after: POISON_AFTER,
+            expire_after: Some(EXPIRY),
             allow_fail_queue: false,
             relay_dsn: false,
         };
@@ -162,11 +163,6 @@ impl World {
 
     fn set_state(&mut self, state: ItemState) -> Settlement {
         let settlement = super::set_state(self.context(), &self.item, state);
-        self.keep(settlement)
-    }
-
-    fn redirect(&mut self, targets: &[(NextHop, u16, Vec<ItemRecipient>)]) -> Settlement {
-        let settlement = super::redirect(self.context(), &self.item, targets);
         self.keep(settlement)
     }
 

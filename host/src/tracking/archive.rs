@@ -71,7 +71,7 @@ impl Archive {
         let (path, temporary) = (folder.join(NAME), folder.join("archive.tmp"));
         let bytes = serde_json::to_vec(self).expect("sums are plain data");
         let write = || -> std::io::Result<()> {
-            let mut file = std::fs::File::create(&temporary)?;
+            let mut file = crate::private::create_file(&temporary)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&temporary, &path)?;

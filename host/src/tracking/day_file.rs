@@ -91,6 +91,9 @@ impl DayFile {
             crate::private::make_directory(folder)
                 .map_err(|source| TrackingError::Io { path: folder.display().to_string(), source })?;
         }
+        // SQLite would make it for everybody to read; the log beside it gets the mode of the database.
+        crate::private::ensure_file(path)
+            .map_err(|source| TrackingError::Io { path: path.display().to_string(), source })?;
         let fail = |source| TrackingError::Database { path: path.display().to_string(), source };
         let mut connection = Connection::open(path).map_err(fail)?;
         // FULL, as in the queue: an event leaves the queue's own table only after it is durable here.
@@ -108,13 +111,17 @@ impl DayFile {
         Ok(Self { path: path.to_owned(), connection })
     }
 
-    /// Opens an existing file for reading only. `None`: it is just being made and has no tables yet.
+    /// Opens an existing file to be read; nothing can be changed. `None`: it is just being made and has no tables yet.
     ///
     /// # Errors
     /// When it cannot be opened or is of a newer format.
     pub fn open_read_only(path: &Path) -> Result<Option<Self>, TrackingError> {
         let fail = |source| TrackingError::Database { path: path.display().to_string(), source };
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fail)?;
+        // A connection that may only read makes a log and leaves it behind; one that may write takes it away again when it
+        // is the last. Where the file itself is read-only, SQLite falls back to reading by itself.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(fail)?;
         let version: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(fail)?;
         if version > FORMAT {
             return Err(TrackingError::Version { path: path.display().to_string(), found: version });
@@ -200,7 +207,7 @@ fn insert(transaction: &Transaction<'_>, seq: i64, event: &TrackingEvent) -> rus
             seq,
             event.time.as_microsecond(),
             event.kind.word(),
-            event.message.to_string(),
+            event.message_text(),
             event.item.map(|i| i.to_string()),
             event.connector,
             event.destination,

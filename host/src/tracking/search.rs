@@ -36,7 +36,7 @@ pub struct TrackedEvent {
     pub time: Timestamp,
     /// What, as a word.
     pub event: String,
-    /// The message.
+    /// The message; empty when it is about a queue as a whole.
     pub message_id: String,
     /// The item.
     pub item: Option<String>,
@@ -75,7 +75,7 @@ impl TrackedEvent {
         let row = |index, address, envelope_recipient, response| Self {
             time,
             event: event.kind.word().to_owned(),
-            message_id: event.message.to_string(),
+            message_id: event.message_text(),
             item: event.item.map(|i| i.to_string()),
             connector: event.connector.clone(),
             destination: event.destination.clone(),
@@ -313,6 +313,37 @@ mod tests {
             .query_row("SELECT count(*) FROM events", [], |r| r.get(0))
             .unwrap();
         assert_eq!(count, 2);
+    }
+
+    #[test]
+    fn a_search_leaves_no_file_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let e = event(86_400, EventKind::Receive, &["FAX:+49"]);
+        let path = folder.path().join(DayFile::name_for(e.time));
+        DayFile::open(&path).unwrap().append(&[(1, &e)]).unwrap();
+        let files = || {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
+        assert_eq!(files(), [path.clone()]);
+        assert_eq!(search(folder.path(), &[], &Query::default()).unwrap().len(), 1);
+        assert_eq!(files(), [path]);
+    }
+
+    #[test]
+    fn a_search_beside_a_writer_sees_what_was_written_and_disturbs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let e = event(86_400, EventKind::Receive, &["FAX:+49"]);
+        let path = folder.path().join(DayFile::name_for(e.time));
+        let mut writer = DayFile::open(&path).unwrap();
+        for seq in 1..4_u32 {
+            writer.append(&[(u64::from(seq), &e)]).unwrap();
+            let reader = DayFile::open_read_only(&path).unwrap().unwrap();
+            let count =
+                reader.connection().query_row("SELECT count(*) FROM events", [], |r| r.get::<_, u32>(0));
+            assert_eq!(count.unwrap(), seq);
+            assert!(reader.connection().execute("DELETE FROM events", []).is_err());
+        }
     }
 
     #[test]

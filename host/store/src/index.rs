@@ -32,7 +32,7 @@ pub use view::{HopView, ItemView};
 #[derive(Debug)]
 pub struct QueueIndex {
     state: Mutex<State>,
-    /// An item became nobody's, or went.
+    /// An item became nobody's, or went, or the store has stopped.
     released: Notify,
 }
 
@@ -327,6 +327,19 @@ impl QueueIndex {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.lock().stopped
+    }
+
+    /// Waits until the store has stopped.
+    pub async fn stopped(&self) {
+        loop {
+            let mut released = std::pin::pin!(self.released.notified());
+            // Registered before looking, so that the stop is not missed.
+            released.as_mut().enable();
+            if self.is_stopped() {
+                return;
+            }
+            released.await;
+        }
     }
 
     // ---- for leases ----

@@ -112,7 +112,7 @@ pub trait Store: Send + Sync + 'static {
     /// Whether it takes writes.
     fn health(&self) -> StoreHealth;
 
-    /// Answers when everything handed in before is durable.
+    /// Answers when everything handed in before is durable. A store that is full also looks whether there is room again.
     fn flush(&self) -> Commit<()>;
 }
 
@@ -277,7 +277,8 @@ pub enum QueueSetting {
 pub enum StoreHealth {
     /// Everything.
     Ready,
-    /// No new messages until there is room again; settlements still go through.
+    /// No new messages until there is room again, which a message or [`Store::flush`] finds out; settlements still go
+    /// through.
     Full(String),
     /// A write or a sync failed: nothing more is written, and the host must be restarted.
     Poisoned(String),

@@ -40,6 +40,9 @@ async fn settle_all_and_put_again(store: &SqliteStore, items: &[Item]) {
         lease.settle(store, sample::delivered(item)).await.unwrap();
     }
     assert!(store.index().is_empty());
+    assert!(matches!(store.health(), StoreHealth::Full(_)), "nobody has looked");
+    store.flush().await.unwrap();
+    assert_eq!(store.health(), StoreHealth::Ready, "there is room again, without a message");
     store.put(sample::small(&sample::hop("a"))).await.unwrap();
     assert_eq!(store.health(), StoreHealth::Ready);
     let counters = store.counters().await.unwrap();
@@ -97,6 +100,9 @@ async fn a_full_database_undoes_the_group_and_settles_the_rest() {
         lease.settle(&store, sample::delivered(item)).await.unwrap();
     }
     assert!(store.index().is_empty());
+    assert!(matches!(store.health(), StoreHealth::Full(_)), "nobody has looked");
+    store.flush().await.unwrap();
+    assert_eq!(store.health(), StoreHealth::Ready, "there is room again, without a message");
     store.put(sample::small(&sample::hop("a"))).await.unwrap();
     assert_eq!(store.health(), StoreHealth::Ready);
     assert!(store.check_bodies().await.unwrap().is_empty());

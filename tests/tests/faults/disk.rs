@@ -17,8 +17,13 @@ const BOTH: [&str; 2] = ["ann@live.example", "ben@held.example"];
 const SMALL: usize = 60_000;
 const LARGE: usize = 700_000;
 
+/// A host that stays when its store has stopped, so that it can be seen what it says then.
 fn site(sink: &SmtpSink) -> Site {
-    Site::new().send("live", "SMTP:live.example", sink.address(), "retry = \"200ms\"").send(
+    with_ways_out(Site::with("on_store_failure = \"stay\"", ""), sink)
+}
+
+fn with_ways_out(site: Site, sink: &SmtpSink) -> Site {
+    site.send("live", "SMTP:live.example", sink.address(), "retry = \"200ms\"").send(
         "held",
         "SMTP:held.example",
         sink.address(),
@@ -140,10 +145,13 @@ fn a_full_disk_refuses_messages_and_takes_them_again_when_there_is_room() {
     assert_eq!(host.ended(), None);
 
     fs::remove_file(&trigger).unwrap();
-    eventually("messages to be taken again when there is room", || {
-        let sent = send(host.smtp(), &BOTH, "after", SMALL);
-        matches!(sent, Sent::Accepted).then(|| accepted.add("after".to_owned()))
+    eventually("the host to find room by itself", || {
+        (http::get(host.admin(), "/readyz").0 == 200).then_some(())
     });
+    assert!(host.log().contains("the store takes messages again"), "the log does not say so");
+    let sent = send(host.smtp(), &BOTH, "after", SMALL);
+    assert!(matches!(sent, Sent::Accepted), "{sent:?}");
+    accepted.add("after".to_owned());
     let sent = send(host.smtp(), &BOTH, "after-large", LARGE);
     assert!(matches!(sent, Sent::Accepted), "{sent:?}");
     accepted.add("after-large".to_owned());
@@ -168,8 +176,8 @@ fn a_large_message_that_finds_no_room_on_its_way_in_is_answered_with_452() {
     site.audit();
 }
 
-/// Clients that send at once until they are refused, while the disk begins to fail its syncs.
-fn load_until_refused(host: &SpecialHost, accepted: &Accepted, begin_to_fail: impl FnOnce()) {
+/// Clients that send at once until they are refused, while the disk begins to fail its syncs; with what they were told.
+fn load_until_refused(host: &SpecialHost, accepted: &Accepted, begin_to_fail: impl FnOnce()) -> Vec<Sent> {
     const CLIENTS: usize = 4;
     let server = host.smtp();
     thread::scope(|scope| {
@@ -181,11 +189,10 @@ fn load_until_refused(host: &SpecialHost, accepted: &Accepted, begin_to_fail: im
             .collect();
         eventually("accepted messages", || (accepted.all().len() >= 40).then_some(()));
         begin_to_fail();
-        for client in clients {
-            temporary(&client.join().unwrap());
-        }
-    });
-    println!("{} accepted before the syncs failed", accepted.all().len());
+        let told = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        println!("{} accepted before the syncs failed", accepted.all().len());
+        told
+    })
 }
 
 /// The host has stopped to accept, and says so wherever somebody may look.
@@ -207,7 +214,8 @@ fn a_store_whose_syncs_fail_stops_accepting_and_says_so_and_loses_nothing() {
     let mut host = SpecialHost::start(&site, shimmed(&site, "failing_sync", &trigger));
     hold(&site, &sink);
     let accepted = Accepted::default();
-    load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
+    let told = load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
+    told.iter().for_each(|sent| drop(temporary(sent)));
     it_says_so(&mut host);
     for size in [SMALL, LARGE] {
         temporary(&send(host.smtp(), &BOTH, "refused", size));
@@ -228,13 +236,33 @@ fn a_store_whose_sync_failed_once_does_not_trust_the_next_that_succeeds() {
     let mut host = SpecialHost::start(&site, command);
     hold(&site, &sink);
     let accepted = Accepted::default();
-    load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
+    let told = load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
+    told.iter().for_each(|sent| drop(temporary(sent)));
     assert!(!trigger.exists(), "the one failure has come");
     it_says_so(&mut host);
     for number in 0..5 {
         temporary(&send(host.smtp(), &BOTH, &format!("later-{number}"), SMALL));
     }
     host.kill();
+    nothing_is_lost(&site, &sink, &accepted);
+}
+
+#[test]
+fn a_host_whose_store_has_stopped_ends_by_itself_in_good_order_and_loses_nothing() {
+    let sink = SmtpSink::start();
+    let site = with_ways_out(Site::new(), &sink);
+    let trigger = trigger(&site);
+    let mut host = SpecialHost::start(&site, shimmed(&site, "failing_sync", &trigger));
+    hold(&site, &sink);
+    let accepted = Accepted::default();
+    // They are refused, or told that the host ends, or find it gone.
+    let _ = load_until_refused(&host, &accepted, || fs::write(&trigger, "").unwrap());
+    let status = eventually("the end of a host whose store has stopped", || host.ended());
+    assert_eq!(status.code(), Some(4), "{status}");
+    let log = host.log();
+    assert!(log.contains("the store has stopped") && log.contains("ending, since"), "{log}");
+    assert!(!site.data().join("control.sock").exists(), "it has closed its doors");
+    fs::remove_file(&trigger).unwrap();
     nothing_is_lost(&site, &sink, &accepted);
 }
 

@@ -137,8 +137,8 @@ fn a_file_that_went_away_with_its_directory_does_not_count_as_taken() {
     eventually("the next file", || (gateway::files(&drop).len() == 1).then_some(()));
     assert_eq!(gateway::take(&drop).len(), 1);
     let relayed = eventually("the pickup of the next", || {
-        let rows = site.ask(&["track", "--event", "relay"]);
-        rows.as_array().filter(|rows| rows.iter().any(|row| row["message_id"] == next.as_str())).cloned()
+        let rows = site.track(&["--event", "relay"]);
+        rows.iter().any(|row| row["message_id"] == next.as_str()).then_some(rows)
     });
     let wrong: Vec<&Value> = relayed.iter().filter(|row| row["message_id"] == lost.as_str()).collect();
     assert!(wrong.is_empty(), "nobody took it, but the sender was told so: {wrong:?}");

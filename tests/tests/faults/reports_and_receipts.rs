@@ -1,4 +1,4 @@
-//! kill -9 while deliveries, receipts and delivery reports are on their way: in the end everything is decided, and every
+//! kill -9 while deliveries, receipts and DSNs are on their way: in the end everything is decided, and every
 //! sender was told once.
 
 use std::collections::{BTreeMap, BTreeSet};

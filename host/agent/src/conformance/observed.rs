@@ -35,6 +35,7 @@ pub(super) enum Part {
 
 /// What a call came to.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, each for a short time")]
 pub(super) enum Said {
     /// The component could not be loaded with these settings.
     NotLoaded(String),
@@ -184,7 +185,7 @@ impl Observed {
             return Some(Finding::NotApplicable(self.no_connection()));
         }
         let why = format!("it does not export the interface `{name}`");
-        (!has(self.interfaces)).then(|| Finding::NotApplicable(why))
+        (!has(self.interfaces)).then_some(Finding::NotApplicable(why))
     }
 
     /// Whether any of the calls that `concerns` picks was seen to break this rule.

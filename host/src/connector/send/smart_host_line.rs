@@ -2,15 +2,12 @@
 
 use jiff::fmt::rfc2822;
 use postern_model::{
-    BodyType, Content, Deferral, DeliveryReport, DeliveryRequest, FailureClass, Outcome, Recipient,
-    RecipientOutcome, Response, Return,
+    Content, Deferral, DeliveryReport, DeliveryRequest, FailureClass, Outcome, Recipient, RecipientOutcome,
+    Response, Return,
 };
-use postern_smtp::{
-    Body, Capabilities, ForwardPath, MailParams, Notify, OriginalRecipient, RcptParams, Reply, Ret,
-    ReversePath,
-};
+use postern_smtp::{ForwardPath, MailParams, Notify, OriginalRecipient, RcptParams, Reply, Ret, ReversePath};
 
-use super::form::ContentForm;
+use super::form::{Carriage, ContentForm};
 use super::unspeakable::{BAD_RECIPIENT, BAD_SENDER, Unspeakable};
 use crate::connector::{BoxFuture, Connection};
 use crate::dsn::REMOTE_MTA_DETAIL;
@@ -55,11 +52,11 @@ impl SmartHostLine {
             Halt::Hindered(Deferral::new(451, (4, 3, 0), &format!("reading the content: {error}"), ""))
         })?;
         let body = request.message.envelope.body;
-        let by_bdat = form.goes_by_bdat(body, self.client.capabilities()).map_err(Halt::Unspeakable)?;
-        if self.mail(request, by_bdat, progress).await? {
+        let carriage = form.carriage(body, self.client.capabilities()).map_err(Halt::Unspeakable)?;
+        if self.mail(request, carriage, progress).await? {
             self.recipients(request, progress).await?;
         }
-        if !progress.accepted.is_empty() && self.content(request, by_bdat, progress).await? {
+        if !progress.accepted.is_empty() && self.content(request, carriage, progress).await? {
             return Ok(());
         }
         // The peer may still be in the transaction: it would refuse the next MAIL, and not for the sake of that message.
@@ -72,12 +69,12 @@ impl SmartHostLine {
     async fn mail(
         &mut self,
         request: &DeliveryRequest,
-        by_bdat: bool,
+        carriage: Carriage,
         progress: &mut Progress,
     ) -> Result<bool, Halt> {
         let path = request.message.envelope.reverse_path.parse();
         let path: ReversePath = path.map_err(|_| Halt::Unspeakable(BAD_SENDER))?;
-        let params = mail_params(request, by_bdat, self.client.capabilities());
+        let params = mail_params(request, carriage);
         let reply = in_step(self.client.mail(&path, &params).await?)?;
         if reply.is_positive() {
             return Ok(true);
@@ -109,11 +106,11 @@ impl SmartHostLine {
     async fn content(
         &mut self,
         request: &DeliveryRequest,
-        by_bdat: bool,
+        carriage: Carriage,
         progress: &mut Progress,
     ) -> Result<bool, Halt> {
         let trace = self.received(request);
-        let reply = in_step(self.client.content(&trace, &request.content, by_bdat).await?)?;
+        let reply = in_step(self.client.content(&trace, &request.content, carriage.by_bdat).await?)?;
         let decided = progress.accepted.iter().map(|index| self.outcome(*index, &reply));
         progress.outcomes.extend(decided);
         Ok(reply.is_positive())
@@ -232,17 +229,12 @@ async fn form_of(request: &DeliveryRequest) -> std::io::Result<ContentForm> {
     looking.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
-/// The parameters of MAIL. Content that is no sequence of lines is declared as such where the peer has a word for it.
-fn mail_params(request: &DeliveryRequest, by_bdat: bool, peer: &Capabilities) -> MailParams {
+/// The parameters of MAIL.
+fn mail_params(request: &DeliveryRequest, carriage: Carriage) -> MailParams {
     let envelope = &request.message.envelope;
     MailParams {
         size: Some(request.content.size()),
-        body: match envelope.body {
-            _ if by_bdat && peer.binary_mime => Some(Body::Binary),
-            BodyType::SevenBit => None,
-            BodyType::EightBit => Some(Body::EightBit),
-            BodyType::Binary => Some(Body::Binary),
-        },
+        body: carriage.body,
         ret: envelope.ret.map(|ret| match ret {
             Return::Full => Ret::Full,
             Return::Headers => Ret::Headers,

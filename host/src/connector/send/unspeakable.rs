@@ -33,7 +33,8 @@ pub const BAD_CONTENT: Unspeakable = Unspeakable {
     text: "the content has a NUL, which the smart host does not take (it does not offer CHUNKING)",
     class: "content-rejected",
 };
-const BINARY: Unspeakable = Unspeakable {
+/// A content that is binary, for a peer without BINARYMIME.
+pub const BINARY: Unspeakable = Unspeakable {
     code: 554,
     status: (5, 6, 1),
     text: "the content is binary, which the smart host does not take (it does not offer BINARYMIME)",

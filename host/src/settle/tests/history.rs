@@ -24,7 +24,6 @@ struct History {
     policy: Policy,
     now: Timestamp,
     books: Books,
-    next_ordinal: u16,
     /// What was done, for who looks at a failure.
     steps: Vec<String>,
 }
@@ -67,18 +66,17 @@ impl History {
         world.policy.delays = DelayPolicy::default();
         let books = Books::open(&world.item);
         let World { message, policy, now, .. } = world;
-        Self { seed, rng, message, policy, now, books, next_ordinal: 1, steps: Vec::new() }
+        Self { seed, rng, message, policy, now, books, steps: Vec::new() }
     }
 
     fn run(&mut self) {
         for _ in 0..self.rng.u32(1..=MAX_STEPS) {
             let Some(item) = self.any_item() else { break };
-            match self.rng.u8(..16) {
+            match self.rng.u8(..15) {
                 0..=5 => self.attempt(&item),
                 6..=9 => self.receipt(&item),
                 10 | 11 => self.leap(),
                 12 | 13 => self.set_state(&item),
-                14 => self.redirect(&item),
                 // Removing ends everything, so it is rare.
                 _ if self.rng.u8(..6) == 0 => self.remove(&item),
                 _ => {}
@@ -87,12 +85,14 @@ impl History {
         self.end();
     }
 
-    /// After the longest wait everything is decided but what must be delivered; that the operator removes.
+    /// After the longest wait everything is decided but what must be delivered and what is poison; that the operator
+    /// removes.
     fn end(&mut self) {
         self.now += HOUR * 24 * 365;
         self.by_time();
         for item in self.books.items() {
-            assert!(item.expires_at.is_none(), "it has not expired: {item:?}");
+            let stays = item.expires_at.is_none() || item.state == ItemState::Poison;
+            assert!(stays, "it has not expired: {item:?}");
             self.remove(&item);
         }
         self.books.close();
@@ -211,27 +211,11 @@ impl History {
         let state = *pick(&mut self.rng, &states);
         self.step(item, &format!("{state:?}"));
         let settlement = super::super::set_state(self.context(), item, state);
-        self.enter(item, &settlement, &Expected::of_state(item, state));
+        self.enter(item, &settlement, &Expected::of_state(self.context(), item, state));
         if item.queued().next().is_some() {
             let kinds: Vec<_> = settlement.write.events.iter().map(|e| e.kind).collect();
             assert_eq!(kinds, [EventKind::Operate]);
         }
-    }
-
-    /// Mostly names some of the queued recipients, now and then others too.
-    fn redirect(&mut self, item: &Item) {
-        let everybody = self.rng.u8(..4) == 0;
-        let mut targets = Vec::new();
-        for name in ["b", "c"] {
-            let named = item.recipients.iter().filter(|r| self.rng.bool() && (everybody || r.is_queued()));
-            let named: Vec<_> = named.map(|r| ItemRecipient::queued(r.recipient.clone())).collect();
-            targets.push((NextHop::new("fax", name), self.next_ordinal, named));
-            self.next_ordinal += 1;
-        }
-        self.step(item, &format!("redirect {targets:?}"));
-        let settlement = super::super::redirect(self.context(), item, &targets);
-        let named = targets.iter().flat_map(|t| t.2.iter().map(|r| r.recipient.index)).collect();
-        self.enter(item, &settlement, &Expected::of_redirection(item, &named));
     }
 
     // ---- what agents say ----
@@ -344,7 +328,6 @@ fn the_histories_of_the_fixed_seeds_meet_everything_that_can_happen() {
         EventKind::Remove,
         EventKind::Unknown,
         EventKind::Poison,
-        EventKind::Redirect,
         EventKind::Operate,
     ];
     assert_eq!(kinds, BTreeSet::from(settled));

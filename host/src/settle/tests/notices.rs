@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::bad_mail;
 
 const SUCCESS: Notify = Notify { success: true, failure: false, delay: false };
 const FAILURE: Notify = Notify { success: false, failure: true, delay: false };
@@ -174,17 +175,37 @@ fn no_two_dsns_of_an_item_share_a_key() {
     settlements.push(world.receipt("r2", bad_word).unwrap());
     world.wait(DELAY);
     settlements.push(world.by_time().unwrap());
-    let moved = world.item.recipients[4].clone();
-    let hop = NextHop::new("fax2", "FAX:*");
-    let new_item = world.redirect(&[(hop, 1, vec![moved])]).write.new_items.remove(0);
     settlements.push(world.remove(true));
-    // The part that went elsewhere starts to count anew, under another ordinal.
-    let mut other = World { item: new_item, ..World::of(0) };
-    settlements.push(other.report(vec![delivered(); 6]));
 
     let keys: Vec<_> = settlements.iter().flat_map(|s| s.write.dsns.iter().map(|d| d.key.as_str())).collect();
-    assert_eq!(keys.len(), 7, "{keys:?}");
-    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 7, "{keys:?}");
+    assert_eq!(keys.len(), 6, "{keys:?}");
+    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 6, "{keys:?}");
+}
+
+#[test]
+fn a_dsn_that_fails_or_expires_goes_to_bad_mail_and_what_else_becomes_of_it_does_not() {
+    let dsn = || {
+        let mut world = World::of(1);
+        world.message.origin = Origin::Generated;
+        world.message.envelope.reverse_path.clear();
+        world
+    };
+    let refused = dsn().report(vec![failed()]);
+    let expired = {
+        let mut world = dsn();
+        world.wait(EXPIRY);
+        world.by_time().unwrap()
+    };
+    for settlement in [refused, expired] {
+        assert!(settlement.bad_mail && settlement.write.dsns.is_empty());
+        let named = (bad_mail::DETAIL.to_owned(), bad_mail::file_name(settlement.write.item.message));
+        assert!(settlement.write.events[0].details.contains(&named), "{:?}", settlement.write.events);
+    }
+    for settlement in [dsn().report(vec![delivered()]), dsn().report(vec![deferred()]), dsn().remove(true)] {
+        assert!(!settlement.bad_mail, "{settlement:?}");
+    }
+    let mut mail = World::of(1);
+    assert!(!mail.report(vec![failed()]).bad_mail, "its sender is told");
 }
 
 #[test]

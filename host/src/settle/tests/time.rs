@@ -52,6 +52,27 @@ fn suspending_an_item_does_not_stop_its_clock() {
 }
 
 #[test]
+fn poison_neither_expires_nor_is_late_until_an_operator_decides_and_then_has_its_whole_time() {
+    let mut world = World::of(2);
+    world.attempt(&DeliveryReport { outcomes: vec![RecipientOutcome::new(0, accepted(&["r1"]))], ..trap() });
+    for _ in 1..POISON_AFTER {
+        world.attempt(&trap());
+    }
+    assert_eq!((world.item.state, world.item.deadline()), (ItemState::Poison, None));
+    world.wait(EXPIRY + HOUR);
+    let settlement = world.by_time().unwrap();
+    assert_eq!(counted(&settlement, Fate::Unknown), 1, "a receipt is waited for no longer than else");
+    assert_eq!((world.queued(), notified(&settlement, DsnKind::Delayed)), (vec![1], vec![]));
+    assert!(world.by_time().is_none());
+
+    world.set_state(ItemState::Active);
+    assert_eq!(world.item.expires_at, Some(world.now + EXPIRY));
+    assert_eq!(notified(&world.by_time().unwrap(), DsnKind::Delayed), [1], "late it is");
+    world.wait(EXPIRY);
+    assert_eq!(counted(&world.by_time().unwrap(), Fate::Expired), 1);
+}
+
+#[test]
 fn a_recipient_whose_receipts_never_came_is_unknown_and_its_sender_is_told_of_a_failure() {
     let mut world = World::of(3);
     world.report(vec![accepted(&["r1", "r2"]), accepted(&["r3"]), delivered()]);

@@ -99,12 +99,9 @@ impl Entry {
                 RecipientState::Final { .. } => {}
             }
         }
-        if entry.queued > 0 {
-            let ends = [item.expires_at, item.delay_dsn_at];
-            entry.deadline = ends.into_iter().flatten().map(nanos).min().unwrap_or(NEVER);
-            if item.state == ItemState::Active {
-                entry.attempt_at = nanos(item.next_attempt);
-            }
+        entry.deadline = item.deadline().map_or(NEVER, nanos);
+        if entry.queued > 0 && item.state == ItemState::Active {
+            entry.attempt_at = nanos(item.next_attempt);
         }
         entry
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::StoreError;
@@ -17,7 +18,8 @@ impl DirectoryLock {
     /// Takes the lock and writes our process id into it.
     pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("LOCK");
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.map_err(|e| io_error("open", &path, &e))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -1,5 +1,8 @@
 //! Room: whether there is space for another message, so that settlements always find some.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,10 @@ use crate::sqlite::SqliteOptions;
 
 /// How old the last look at the file system may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
+/// Bytes that are written to find out whether a disk that was full takes some again.
+const PROBE: usize = 1 << 20;
+/// Where they are written: a folder that is emptied at start.
+const PROBE_FILE: &str = "incoming/room.probe";
 
 /// Watches the free space and the pages of the database.
 pub(super) struct Room {
@@ -41,6 +48,24 @@ impl Room {
             }
         }
     }
+
+    /// As [`Self::look`], after a write found no room: then only a write can show that there is some again, since a quota
+    /// or somebody else's limit does not show in the free space.
+    pub(super) fn look_again(&mut self, connection: &Connection) -> Result<(), String> {
+        self.look(connection)?;
+        probe(&self.folder.join(PROBE_FILE)).map_err(|e| format!("{PROBE} bytes cannot be written: {e}"))
+    }
+}
+
+/// Writes a file, and takes it away again whatever comes of it.
+fn probe(path: &Path) -> io::Result<()> {
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = written.and_then(|mut file| {
+        file.write_all(&vec![0; PROBE])?;
+        file.sync_all()
+    });
+    let removed = fs::remove_file(path);
+    written.and(removed)
 }
 
 /// Why a file system has fewer than this many bytes free.

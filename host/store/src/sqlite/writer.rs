@@ -173,6 +173,9 @@ impl Writer<'_> {
             let error = StoreError::Poisoned(why.clone());
             return self.refuse(group, &error);
         }
+        if group.iter().any(|op| matches!(op, Op::Flush(_))) {
+            self.look_again();
+        }
         let mut ops = std::mem::take(&mut self.stuck);
         let has_settled = ops.is_empty();
         ops.extend(group);
@@ -202,6 +205,14 @@ impl Writer<'_> {
                     self.stuck = ops;
                 }
             }
+        }
+    }
+
+    /// Who asks whether everything is stored also finds out whether there is room again.
+    fn look_again(&mut self) {
+        let is_full = matches!(self.shared.health(), StoreHealth::Full(_));
+        if is_full && self.stuck.is_empty() && self.room.look_again(self.connection).is_ok() {
+            self.shared.set_health(StoreHealth::Ready);
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use postern_model::{
-    Content, Envelope, Item, ItemId, ItemRecipient, ItemState, MessageId, MessageInfo, NextHop, Origin,
-    Priority, TypedAddress,
+    BodyType, Content, Envelope, Item, ItemId, ItemRecipient, ItemState, MessageId, MessageInfo, NextHop,
+    Origin, Priority, TypedAddress,
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -214,7 +214,7 @@ async fn what_the_peer_can_never_take_fails_at_once_and_the_connection_lives_on(
     let (mut line, peer) = line(ehlo, script).await;
     for (content, body, code) in [
         (&b"Subject: too large\r\n\r\nx\r\n"[..], BodyType::SevenBit, 552),
-        (b"a\r\n", BodyType::Binary, 554),
+        (b"a\n", BodyType::Binary, 554),
         (b"a\0\r\n", BodyType::EightBit, 554),
     ] {
         let report = line.deliver(&request(content, body, 2)).await;
@@ -226,6 +226,29 @@ async fn what_the_peer_can_never_take_fails_at_once_and_the_connection_lives_on(
     assert_eq!(codes(&report), [(0, 250)]);
     let said = peer.await.unwrap();
     assert!(said.ends_with(&["a".to_owned(), "b".to_owned(), ".".to_owned()]), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_declared_binary_and_has_ordinary_lines_goes_to_a_peer_without_a_word_for_it() {
+    let ehlo = "250-smart.example\r\n250-CHUNKING\r\n250 8BITMIME";
+    let script = &[
+        ("MAIL", "250 ok"),
+        ("RCPT", "250 ok"),
+        ("DATA", "354 go"),
+        (".", "250 ok"),
+        ("MAIL", "250 ok"),
+        ("RCPT", "250 ok"),
+        ("DATA", "354 go"),
+        (".", "250 ok"),
+    ];
+    let (mut line, peer) = line(ehlo, script).await;
+    for content in [&b"Subject: x\r\n\r\nx\r\n"[..], "Subject: x\r\n\r\nü\r\n".as_bytes()] {
+        let report = line.deliver(&request(content, BodyType::Binary, 1)).await;
+        assert_eq!((codes(&report), fault_code(&report)), (vec![(0, 250)], None));
+    }
+    let said = peer.await.unwrap();
+    let mails: Vec<_> = said.iter().filter(|line| line.starts_with("MAIL")).collect();
+    assert_eq!(mails, ["MAIL FROM:<jo@home.example>", "MAIL FROM:<jo@home.example> BODY=8BITMIME"]);
 }
 
 #[tokio::test]

@@ -13,8 +13,6 @@ pub enum Stand {
     /// Waits for these receipts.
     Pending(BTreeSet<String>),
     Final(Fate),
-    /// In another item.
-    Moved,
 }
 
 /// What must come of one step.
@@ -22,6 +20,7 @@ pub struct Expected {
     pub stands: BTreeMap<u32, Stand>,
     pub traps: u32,
     pub state: ItemState,
+    pub expires_at: Option<Timestamp>,
     /// The step looks whether a delay DSN is due.
     pub warns: bool,
     /// Recipients whose success the far end reports itself.
@@ -34,8 +33,9 @@ impl Expected {
     /// Everything stays as it is.
     fn unchanged(item: &Item) -> Self {
         let stands = item.recipients.iter().map(|r| (r.recipient.index, stand(&r.state))).collect();
-        let (traps, state, reported) = (item.traps, item.state, BTreeSet::new());
-        Self { stands, traps, state, warns: false, reported, word: None }
+        let (warns, reported) = (false, BTreeSet::new());
+        let (traps, state, expires_at) = (item.traps, item.state, item.expires_at);
+        Self { stands, traps, state, expires_at, warns, reported, word: None }
     }
 
     pub fn of_attempt(context: Context<'_>, item: &Item, report: &DeliveryReport) -> Self {
@@ -97,11 +97,13 @@ impl Expected {
     pub fn of_time(context: Context<'_>, item: &Item) -> Option<Self> {
         let mut expected = Self { warns: true, ..Self::unchanged(item) };
         let passed = |at: Timestamp| at <= context.now;
-        let queued = item.queued().next().is_some();
+        let queued = item.queued().next().is_some() && item.state != ItemState::Poison;
         let mut due = queued && item.delay_dsn_at.is_some_and(passed);
         for entry in &item.recipients {
             let fate = match &entry.state {
-                RecipientState::Queued { .. } if item.expires_at.is_some_and(passed) => Fate::Expired,
+                RecipientState::Queued { .. } if queued && item.expires_at.is_some_and(passed) => {
+                    Fate::Expired
+                }
                 RecipientState::Pending { expires_at, .. } if passed(*expires_at) => Fate::Unknown,
                 _ => continue,
             };
@@ -121,20 +123,13 @@ impl Expected {
         expected
     }
 
-    pub fn of_state(item: &Item, state: ItemState) -> Self {
-        let released = item.state == ItemState::Poison && state != ItemState::Poison;
-        let unchanged = Self::unchanged(item);
-        Self { state, traps: if released { 0 } else { item.traps }, ..unchanged }
-    }
-
-    pub fn of_redirection(item: &Item, named: &BTreeSet<u32>) -> Self {
-        let mut expected = Self::unchanged(item);
-        for (index, stand) in &mut expected.stands {
-            if *stand == Stand::Queued && named.contains(index) {
-                *stand = Stand::Moved;
-            }
+    pub fn of_state(context: Context<'_>, item: &Item, state: ItemState) -> Self {
+        let unchanged = Self { state, ..Self::unchanged(item) };
+        if item.state != ItemState::Poison || state == ItemState::Poison {
+            return unchanged;
         }
-        expected
+        let expires_at = item.expires_at.map(|before| before.max(context.now + EXPIRY));
+        Self { traps: 0, expires_at, ..unchanged }
     }
 }
 
