@@ -47,7 +47,7 @@ pub(super) enum Said {
         /// The recipients that it was to report, by index.
         expected: Vec<u32>,
         /// What the host made of it.
-        report: DeliveryReport,
+        report: Box<DeliveryReport>,
     },
     /// `close-connection` ended, well or with an error.
     Closed,
@@ -184,7 +184,7 @@ impl Observed {
             return Some(Finding::NotApplicable(self.no_connection()));
         }
         let why = format!("it does not export the interface `{name}`");
-        (!has(self.interfaces)).then(|| Finding::NotApplicable(why))
+        (!has(self.interfaces)).then_some(Finding::NotApplicable(why))
     }
 
     /// Whether any of the calls that `concerns` picks was seen to break this rule.
