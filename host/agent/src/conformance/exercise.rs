@@ -226,7 +226,7 @@ impl Watched {
             // What an agent does after it refused the queue is not held against it.
             if bad && !refused && kept < MAX_KEPT {
                 kept += 1;
-                let said = Said::Delivered { expected: vec![0], report: report.clone() };
+                let said = Said::Delivered { expected: vec![0], report: Box::new(report.clone()) };
                 let what = format!("message {n} of many over one connection");
                 steps.push(Step { part: Part::Calls, what, said, asked_out: false, seen });
             }
@@ -272,7 +272,8 @@ impl Watched {
         let refused = report.refusal.is_some();
         let expected = request.recipients().map(|recipient| recipient.index).collect();
         let text = format!("{report:?}");
-        self.note(part, what, Said::Delivered { expected, report }, &text, steps);
+        let said = Said::Delivered { expected, report: Box::new(report) };
+        self.note(part, what, said, &text, steps);
         if let Some(step) = steps.last_mut() {
             step.asked_out = self.asked_out() > asked;
         }
@@ -290,7 +291,8 @@ impl Watched {
 
     /// How often it wanted to get out.
     fn asked_out(&self) -> u64 {
-        self.agent.stats().http_requests
+        let stats = self.agent.stats();
+        stats.http_requests + stats.tcp_connections + stats.tcp_refused + stats.sockets_refused
     }
 
     /// Keeps what a call came to, with what was seen of it; `text` holds every text that the agent gave.

@@ -48,7 +48,7 @@ pub(super) enum Said {
         /// The recipients that it was to report, by index.
         expected: Vec<u32>,
         /// What the host made of it.
-        report: DeliveryReport,
+        report: Box<DeliveryReport>,
     },
     /// `close-connection` ended, well or with an error.
     Closed,

@@ -10,7 +10,7 @@ use crate::witness::Violation;
 fn reports(observed: &Observed) -> impl Iterator<Item = (&Step, &[u32], &DeliveryReport)> {
     observed.in_earnest().filter_map(|step| match &step.said {
         Said::Delivered { expected, report } if step.seen.faults.is_empty() => {
-            Some((step, &expected[..], report))
+            Some((step, &expected[..], &**report))
         }
         _ => None,
     })
