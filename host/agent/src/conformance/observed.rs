@@ -35,7 +35,6 @@ pub(super) enum Part {
 
 /// What a call came to.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are few of them, each for a short time")]
 pub(super) enum Said {
     /// The component could not be loaded with these settings.
     NotLoaded(String),
