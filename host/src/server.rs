@@ -91,9 +91,9 @@ pub enum StartError {
         /// The directory.
         directory: String,
         /// Whose it is.
-        owner: Account,
+        owner: Box<Account>,
         /// Who we are.
-        current: Account,
+        current: Box<Account>,
         /// How to become the owner.
         hint: String,
     },
@@ -464,6 +464,7 @@ fn check_owner(directory: &Path) -> Result<(), StartError> {
     let (directory, owner) = (directory.display().to_string(), Account::numbered(about.uid()));
     let hint =
         if current.is_root() { format!(" (runuser -u {owner} -- postern ...)") } else { String::new() };
+    let (owner, current) = (Box::new(owner), Box::new(current));
     Err(StartError::ForeignData { directory, owner, current, hint })
 }
 
