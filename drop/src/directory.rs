@@ -18,7 +18,9 @@ use crate::ledger::{Ledger, Looks, Questions};
 use crate::pickup::ScanResult;
 use crate::step::{Observer, Steps};
 use crate::watch::Message;
-use crate::{DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters};
+use crate::{
+    DirectoryId, DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters,
+};
 
 /// A full quota is checked against the directory at most this often.
 const QUOTA_SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,6 +63,8 @@ pub(crate) struct Folders {
     pub(crate) temp: Folder,
     pub(crate) sync: GroupSync,
     is_mount_point: bool,
+    /// Which directory it is; `None` until that was looked up.
+    identity: Option<DirectoryId>,
 }
 
 impl DropDirectory {
@@ -87,6 +91,7 @@ impl DropDirectory {
         }
         let folders = Folders::open(&settings)?;
         folders.probe()?;
+        let folders = folders.identified(&settings, None)?;
         let shared = Shared {
             settings,
             steps: Steps(observer),
@@ -148,6 +153,12 @@ impl DropDirectory {
         self.shared.folders().drop.file_system
     }
 
+    /// Which directory it is at this moment.
+    #[must_use]
+    pub fn identity(&self) -> DirectoryId {
+        self.shared.folders().identity().clone()
+    }
+
     /// Looks at every file in it and corrects the count. A watcher does this by itself.
     ///
     /// # Errors
@@ -167,7 +178,22 @@ impl Folders {
             return Err(DropError::OtherFileSystem { drop: drop.path, temp: temp.path });
         }
         let is_mount_point = drop.is_mount_point();
-        Ok(Self { drop, temp, sync: GroupSync::default(), is_mount_point })
+        Ok(Self { drop, temp, sync: GroupSync::default(), is_mount_point, identity: None })
+    }
+
+    /// Looks up which directory it is. One that does not say so gets `keep`, or an id of its own.
+    pub(crate) fn identified(
+        mut self,
+        settings: &DropSettings,
+        keep: Option<&DirectoryId>,
+    ) -> Result<Self, DropError> {
+        self.identity = Some(DirectoryId::establish(settings, &self.drop, &self.temp, keep)?);
+        Ok(self)
+    }
+
+    /// Which directory it is.
+    pub(crate) fn identity(&self) -> &DirectoryId {
+        self.identity.as_ref().expect("a directory that is used was identified when it was opened")
     }
 
     /// Writes a file in the temp folder, moves it to the drop directory under a hidden name, and removes it.
@@ -250,11 +276,15 @@ impl Shared {
             DropError::NotDirectory { .. } => DropError::Gone { path: path(), reason: GoneReason::Replaced },
             error => error,
         })?;
-        if fresh.is_mount_point != old.is_mount_point {
+        // The other way round a mount has come that was missing at the start.
+        if old.is_mount_point && !fresh.is_mount_point {
             return Err(DropError::Gone { path: path(), reason: GoneReason::Unmounted });
         }
         fresh.probe()?;
-        let replaced = fresh.drop.id != old.drop.id;
+        // Of the directory that is open already, only the temp folder was cleaned away.
+        let keep = (fresh.drop.id == old.drop.id).then(|| old.identity());
+        let fresh = fresh.identified(&self.settings, keep)?;
+        let replaced = fresh.identity() != old.identity();
         if replaced {
             let everything = self.ledger().questions(&[], true);
             let looks = looks(&fresh.drop, &everything)?;
