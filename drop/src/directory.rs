@@ -22,8 +22,8 @@ use crate::{
     DirectoryId, DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters,
 };
 
-/// A full quota is checked against the directory at most this often.
-const QUOTA_SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// Where nobody watches, or the quota is full, the directory is looked at again at most this often.
+const SCAN_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open drop directory. Cheap to clone; every clone is the same directory. All calls block on the file system
 /// and may be made from many threads at once, which also makes them share directory syncs.
@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     ledger: Mutex<Ledger>,
     /// One scan at a time.
     scanning: Mutex<()>,
-    last_quota_scan: Mutex<Option<Instant>>,
+    last_scan_again: Mutex<Option<Instant>>,
     /// Names whose marker may exist: published by this process, or left over from an earlier one.
     pub(crate) unconfirmed: Mutex<HashSet<String>>,
     watcher: Mutex<Option<Attached>>,
@@ -100,7 +100,7 @@ impl DropDirectory {
             is_gone: AtomicBool::new(false),
             ledger: Mutex::default(),
             scanning: Mutex::default(),
-            last_quota_scan: Mutex::default(),
+            last_scan_again: Mutex::default(),
             unconfirmed: Mutex::default(),
             watcher: Mutex::default(),
         };
@@ -326,10 +326,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a full quota may be checked against the directory now.
-    pub(crate) fn may_scan_for_quota(&self) -> bool {
-        let mut last = lock(&self.last_quota_scan);
-        let due = last.is_none_or(|at| at.elapsed() >= QUOTA_SCAN_INTERVAL);
+    /// Whether the directory may be looked at now for what happened since the last time.
+    pub(crate) fn may_scan_again(&self) -> bool {
+        let mut last = lock(&self.last_scan_again);
+        let due = last.is_none_or(|at| at.elapsed() >= SCAN_AGAIN_INTERVAL);
         if due {
             *last = Some(Instant::now());
         }

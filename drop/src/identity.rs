@@ -21,8 +21,6 @@ use crate::{DropError, DropSettings};
 
 /// The file with the number, in the temp folder.
 const FILE: &str = ".identity";
-/// What it is called until it is whole.
-const NEW_FILE: &str = ".identity.new";
 /// What it begins with; the number says how to read the rest.
 const HEADING: &str = "postern-drop-directory 1 ";
 /// Nothing that we wrote is longer.
@@ -73,9 +71,8 @@ impl DirectoryId {
             None => random().map_err(|e| DropError::from_io("read a random number for", &temp.path, e))?,
         };
         match write(temp, &number) {
-            Ok(()) => Self::of(settings, drop, number),
-            // Another process was faster.
-            Err(Errno::EXIST) => Self::of(settings, drop, read(temp)?.unwrap_or(number)),
+            // Somebody else may have opened the directory at the same moment, and been faster.
+            Ok(()) | Err(Errno::EXIST) => Self::of(settings, drop, read(temp)?.unwrap_or(number)),
             Err(errno) => Err(DropError::from_errno("write the directory's number", &temp.path, errno)),
         }
     }
@@ -127,16 +124,15 @@ fn start(text: &str) -> String {
 
 /// Writes the number so that it is whole and durable, or not there: a file cut short would make a stranger of us.
 fn write(temp: &Folder, number: &str) -> rustix::io::Result<()> {
-    temp.remove(NEW_FILE)?;
-    let mut file = temp.create(NEW_FILE)?;
+    // Until it is whole, its name is nobody else's: not that of another thread, nor that of another process.
+    let new_file = format!("{FILE}.{number}");
+    let mut file = temp.create(&new_file)?;
     let errno = |e: io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
-    file.write_all(format!("{HEADING}{number}\n").as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(errno)?;
-    let renamed = temp.rename(NEW_FILE, temp, FILE);
+    let written = file.write_all(format!("{HEADING}{number}\n").as_bytes()).and_then(|()| file.sync_all());
+    let renamed = written.map_err(errno).and_then(|()| temp.rename(&new_file, temp, FILE));
     if renamed.is_err() {
-        // It is in nobody's way; the next write replaces it.
-        let _ = temp.remove(NEW_FILE);
+        // Hidden and tiny, it is in nobody's way.
+        let _ = temp.remove(&new_file);
     }
     renamed.and_then(|()| temp.sync())
 }
@@ -173,11 +169,33 @@ mod tests {
         let (home, folder) = folder();
         assert_eq!(read(&folder).unwrap(), None);
         let number = random().unwrap();
-        std::fs::write(home.path().join(NEW_FILE), "half").unwrap();
         write(&folder, &number).unwrap();
         assert_eq!(read(&folder).unwrap(), Some(number));
         assert_eq!(write(&folder, &random().unwrap()), Err(Errno::EXIST));
-        assert!(!home.path().join(NEW_FILE).exists());
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing half-written is left");
+    }
+
+    #[test]
+    fn of_many_who_open_a_directory_at_once_all_learn_the_same_number() {
+        for _ in 0..20 {
+            let (home, _) = folder();
+            let settings = DropSettings::new(home.path());
+            let start = std::sync::Barrier::new(4);
+            let establish = || {
+                let drop = Folder::open(home.path()).unwrap();
+                let temp = Folder::open_temp(&settings.temp_path()).unwrap();
+                start.wait();
+                DirectoryId::establish(&settings, &drop, &temp, None).unwrap()
+            };
+            let ids: Vec<DirectoryId> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(establish)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(
+                ids.iter().all(|id| Some(id) == DirectoryId::look(&settings).unwrap().as_ref()),
+                "{ids:?}"
+            );
+        }
     }
 
     #[test]

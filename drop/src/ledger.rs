@@ -303,6 +303,11 @@ impl Ledger {
         self.events.clear();
     }
 
+    /// Whether somebody fetches events.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
     /// Notes an event for the watcher.
     pub(crate) fn tell(&mut self, event: PickupEvent) {
         if self.watched {

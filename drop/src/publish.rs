@@ -180,7 +180,7 @@ impl<'a> Reserved<'a> {
         let quota = shared.settings.quota;
         let expect = || shared.ledger().expect(name, size, &quota);
         let mut expected = expect();
-        if expected == Expected::Full && shared.may_scan_for_quota() {
+        if expected == Expected::Full && shared.may_scan_again() {
             // Files may have gone without anybody having told us.
             shared.scan(false, crate::SeenBy::Scan)?;
             shared.wake();

@@ -161,8 +161,9 @@ impl DropDirectory {
             let wrap = |errno| DropError::from_errno("sync the directory", &folders.drop.path, errno);
             return sync_names(shared, folders).map_err(wrap).map(|()| Withdrawn::Yes);
         }
-        if was_there {
-            // The gateway was faster by a hair. The scan finds out how, and tells the watcher.
+        let unwatched = !shared.ledger().is_watched();
+        if was_there || (unwatched && shared.may_scan_again()) {
+            // The gateway was faster: by a hair, or since the last look. The scan finds out how, and tells the watcher.
             let scanned = shared.scan(false, SeenBy::Scan);
             shared.wake();
             scanned?;

@@ -26,7 +26,7 @@ use line::Line;
 use ring::Ring;
 use settler::InFlight;
 
-pub use settler::{ReceiptSender, Settled, Settler, Watchers};
+pub use settler::{ReceiptSender, Settled, Settler};
 
 /// Items with overdue receipts settled in one go.
 const OVERDUE_BATCH: usize = 100;

@@ -109,8 +109,9 @@ fn without_a_watcher_the_marker_and_the_names_tell() {
         publish(&first, file, b"x").unwrap();
     }
     fs::remove_file(place.file("taken.eml")).unwrap();
-    fs::rename(place.file("claimed.eml"), place.file("claimed.eml.work")).unwrap();
     let directory = place.open();
+    // After the look that opening takes.
+    fs::rename(place.file("claimed.eml"), place.file("claimed.eml.work")).unwrap();
     let withdraw = |file: &str| directory.withdraw(&name(file)).unwrap();
     assert_eq!(withdraw("lies.eml"), Withdrawn::Yes);
     assert_eq!(withdraw("taken.eml"), Withdrawn::Taken);
