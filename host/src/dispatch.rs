@@ -9,6 +9,8 @@ mod ring;
 mod settler;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod withdrawal_tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

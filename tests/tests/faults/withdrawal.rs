@@ -229,6 +229,14 @@ fn files_of_a_connector_that_was_disabled_are_withdrawn_too() {
     let host = folder.site.start();
     folder.site.order(&["message", "remove", &id]);
     assert_eq!((folder.file(), folder.figures()), (None, json!({ "removed": 1 })));
+    // The same without a stop in between.
+    folder.site.change("enabled = false", "enabled = true");
+    assert_eq!(folder.site.ask(&["reload"])["started"], json!(["pbx"]));
+    let id = folder.lying(&host);
+    folder.site.change("enabled = true", "enabled = false");
+    assert_eq!(folder.site.ask(&["reload"])["stopped"], json!(["pbx"]));
+    folder.site.order(&["message", "remove", &id]);
+    assert_eq!((folder.file(), folder.figures()), (None, json!({ "removed": 2 })));
     host.stop();
 }
 

@@ -352,34 +352,33 @@ impl Shared {
         let directory = DropDirectory::open(self.settings.clone())?;
         let identity = directory.identity();
         let listening = Arc::new(AtomicBool::new(true));
-        let watcher = match self.role {
-            Role::Withdraws => None,
+        let (watcher, left_out) = match self.role {
+            Role::Withdraws => (None, Vec::new()),
             Role::Delivers => {
                 self.sweep(&directory)?;
                 self.end_withdrawals(&directory)?;
                 self.recognise(&directory)?;
-                let known = self.known(false);
-                let (shared, listening) = (self.clone(), listening.clone());
+                let (held, known) = self.known();
+                // The watcher lives no longer than what it reports to, or a reload would leave one behind.
+                let (shared, listening) = (Arc::downgrade(self), listening.clone());
                 let on = move |event| {
-                    if listening.load(Ordering::Acquire) {
+                    if let Some(shared) = shared.upgrade().filter(|_| listening.load(Ordering::Acquire)) {
                         shared.noticed(event);
                     }
                 };
                 let known = known.into_iter().map(|name| Known { name, id: None });
-                Some(Watcher::start(&directory, known, on)?)
+                (Some(Watcher::start(&directory, known, on)?), held)
             }
         };
         tracing::info!(connector = %self.name, directory = %directory.path().display(), "drop directory open");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let left_out = self.known(true);
         let swept = Instant::now();
         Ok(Open { directory, _watcher: watcher, listening, identity, number, left_out, swept })
     }
 
-    /// The files that lie in the directory as far as known: those that are held, or those that are not.
-    fn known(&self, held: bool) -> Vec<String> {
-        let files = lock(&self.files);
-        files.present().filter(|name| self.held.contains(name) == held).map(str::to_owned).collect()
+    /// The files that lie in the directory as far as known: those that are held, and those that are not.
+    fn known(&self) -> (Vec<String>, Vec<String>) {
+        lock(&self.files).present().map(str::to_owned).partition(|name| self.held.contains(name))
     }
 
     /// Finds out which files lie in this directory and which went away with another. It comes before the watcher, which
