@@ -18,10 +18,12 @@ use crate::ledger::{Ledger, Looks, Questions};
 use crate::pickup::ScanResult;
 use crate::step::{Observer, Steps};
 use crate::watch::Message;
-use crate::{DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters};
+use crate::{
+    DirectoryId, DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters,
+};
 
-/// A full quota is checked against the directory at most this often.
-const QUOTA_SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// Where nobody watches, or the quota is full, the directory is looked at again at most this often.
+const SCAN_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open drop directory. Cheap to clone; every clone is the same directory. All calls block on the file system
 /// and may be made from many threads at once, which also makes them share directory syncs.
@@ -41,7 +43,7 @@ pub(crate) struct Shared {
     ledger: Mutex<Ledger>,
     /// One scan at a time.
     scanning: Mutex<()>,
-    last_quota_scan: Mutex<Option<Instant>>,
+    last_scan_again: Mutex<Option<Instant>>,
     /// Names whose marker may exist: published by this process, or left over from an earlier one.
     pub(crate) unconfirmed: Mutex<HashSet<String>>,
     watcher: Mutex<Option<Attached>>,
@@ -61,6 +63,8 @@ pub(crate) struct Folders {
     pub(crate) temp: Folder,
     pub(crate) sync: GroupSync,
     is_mount_point: bool,
+    /// Which directory it is; `None` until that was looked up.
+    identity: Option<DirectoryId>,
 }
 
 impl DropDirectory {
@@ -87,6 +91,7 @@ impl DropDirectory {
         }
         let folders = Folders::open(&settings)?;
         folders.probe()?;
+        let folders = folders.identified(&settings, None)?;
         let shared = Shared {
             settings,
             steps: Steps(observer),
@@ -95,7 +100,7 @@ impl DropDirectory {
             is_gone: AtomicBool::new(false),
             ledger: Mutex::default(),
             scanning: Mutex::default(),
-            last_quota_scan: Mutex::default(),
+            last_scan_again: Mutex::default(),
             unconfirmed: Mutex::default(),
             watcher: Mutex::default(),
         };
@@ -148,6 +153,12 @@ impl DropDirectory {
         self.shared.folders().drop.file_system
     }
 
+    /// Which directory it is at this moment.
+    #[must_use]
+    pub fn identity(&self) -> DirectoryId {
+        self.shared.folders().identity().clone()
+    }
+
     /// Looks at every file in it and corrects the count. A watcher does this by itself.
     ///
     /// # Errors
@@ -167,7 +178,22 @@ impl Folders {
             return Err(DropError::OtherFileSystem { drop: drop.path, temp: temp.path });
         }
         let is_mount_point = drop.is_mount_point();
-        Ok(Self { drop, temp, sync: GroupSync::default(), is_mount_point })
+        Ok(Self { drop, temp, sync: GroupSync::default(), is_mount_point, identity: None })
+    }
+
+    /// Looks up which directory it is. One that does not say so gets `keep`, or an id of its own.
+    pub(crate) fn identified(
+        mut self,
+        settings: &DropSettings,
+        keep: Option<&DirectoryId>,
+    ) -> Result<Self, DropError> {
+        self.identity = Some(DirectoryId::establish(settings, &self.drop, &self.temp, keep)?);
+        Ok(self)
+    }
+
+    /// Which directory it is.
+    pub(crate) fn identity(&self) -> &DirectoryId {
+        self.identity.as_ref().expect("a directory that is used was identified when it was opened")
     }
 
     /// Writes a file in the temp folder, moves it to the drop directory under a hidden name, and removes it.
@@ -250,11 +276,15 @@ impl Shared {
             DropError::NotDirectory { .. } => DropError::Gone { path: path(), reason: GoneReason::Replaced },
             error => error,
         })?;
-        if fresh.is_mount_point != old.is_mount_point {
+        // The other way round a mount has come that was missing at the start.
+        if old.is_mount_point && !fresh.is_mount_point {
             return Err(DropError::Gone { path: path(), reason: GoneReason::Unmounted });
         }
         fresh.probe()?;
-        let replaced = fresh.drop.id != old.drop.id;
+        // Of the directory that is open already, only the temp folder was cleaned away.
+        let keep = (fresh.drop.id == old.drop.id).then(|| old.identity());
+        let fresh = fresh.identified(&self.settings, keep)?;
+        let replaced = fresh.identity() != old.identity();
         if replaced {
             let everything = self.ledger().questions(&[], true);
             let looks = looks(&fresh.drop, &everything)?;
@@ -296,10 +326,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a full quota may be checked against the directory now.
-    pub(crate) fn may_scan_for_quota(&self) -> bool {
-        let mut last = lock(&self.last_quota_scan);
-        let due = last.is_none_or(|at| at.elapsed() >= QUOTA_SCAN_INTERVAL);
+    /// Whether the directory may be looked at now for what happened since the last time.
+    pub(crate) fn may_scan_again(&self) -> bool {
+        let mut last = lock(&self.last_scan_again);
+        let due = last.is_none_or(|at| at.elapsed() >= SCAN_AGAIN_INTERVAL);
         if due {
             *last = Some(Instant::now());
         }

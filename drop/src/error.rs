@@ -103,6 +103,18 @@ pub enum DropError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file that says which drop directory this is makes no sense.
+    #[error(
+        "{} does not say which drop directory this is ({what}): use the version that wrote it; or delete it, \
+         and the directory counts as another one",
+        path.display()
+    )]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Anything else that the system said.
     #[error("cannot {doing} in {}: {source}", path.display())]
     Io {
@@ -122,7 +134,7 @@ pub enum GoneReason {
     Missing,
     /// Something else is at its path.
     Replaced,
-    /// It was a mount point and its path is one no more, or the other way round: a mount is missing.
+    /// It was a mount point and its path is one no more: a mount is missing.
     Unmounted,
 }
 

@@ -128,6 +128,15 @@ impl Folder {
         }
     }
 
+    /// Which directory it is on its file system: its inode number and, where the file system keeps it, its time of birth.
+    /// The time of the last change must not stand in for that here: each new file changes it.
+    pub(crate) fn place(&self) -> rustix::io::Result<String> {
+        let mask = StatxFlags::INO | StatxFlags::BTIME;
+        let stat = statx(&self.fd, ".", AtFlags::empty(), mask)?;
+        let born = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
+        Ok(if born { FileId::of(&stat).to_string() } else { stat.stx_ino.to_string() })
+    }
+
     /// Creates a file that must not exist yet, readable and writable by the owner only.
     pub(crate) fn create(&self, name: &str) -> rustix::io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -18,6 +18,8 @@ pub(crate) struct Ledger {
     files: HashMap<OsString, Entry>,
     /// Where the files lie that are not ours, as far as known: a claimed file appears among them first.
     strangers: HashMap<FileId, OsString>,
+    /// Where our files lie that were renamed, by the names that they were published under.
+    claimed: HashMap<String, OsString>,
     /// Names being published, with the bytes reserved for them.
     coming: HashMap<OsString, u64>,
     used: Usage,
@@ -29,12 +31,19 @@ pub(crate) struct Ledger {
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(crate) struct Entry {
     id: FileId,
     size: u64,
     /// The name it was published under, if it is ours and its pickup is of interest.
     published: Option<String>,
     truncated: bool,
+}
+
+impl Entry {
+    /// Which file it is, if it is ours.
+    pub(crate) fn published_id(&self) -> Option<FileId> {
+        self.published.is_some().then_some(self.id)
+    }
 }
 
 /// What has to be looked at before anything can be concluded from a listing.
@@ -111,8 +120,7 @@ impl Ledger {
                 _ => absent.push((name, id)),
             }
         }
-        let mut others: Vec<OsString> = self.strangers.values().cloned().collect();
-        others.sort_unstable();
+        let others = self.stranger_names();
         for (name, id) in absent {
             let new = match id {
                 Some(id) => self.strangers.get(&id).cloned(),
@@ -217,9 +225,57 @@ impl Ledger {
         }
     }
 
-    /// We took the file back ourselves.
-    pub(crate) fn withdrawn(&mut self, name: &str) {
+    /// The file is of no interest any more.
+    pub(crate) fn drop_file(&mut self, name: &str) {
         self.remove(OsStr::new(name));
+    }
+
+    /// Whether a file of this name is being published.
+    pub(crate) fn is_coming(&self, name: &str) -> bool {
+        self.coming.contains_key(OsStr::new(name))
+    }
+
+    /// We are about to take the file back ourselves: it is not known any more, so that nothing follows from its going
+    /// away. A file that only has the name of a claimed one of ours is left alone.
+    pub(crate) fn hold(&mut self, name: &str) -> Option<Entry> {
+        let ours =
+            self.files.get(OsStr::new(name))?.published.as_deref().is_none_or(|published| published == name);
+        if ours { self.remove(OsStr::new(name)) } else { None }
+    }
+
+    /// It could not be taken back: it is known again as it was.
+    pub(crate) fn unhold(&mut self, name: &str, entry: Entry) {
+        self.insert(name.into(), entry.id, entry.size, entry.published);
+    }
+
+    /// A file that we had taken back lies there again.
+    pub(crate) fn returned(&mut self, name: &str, id: FileId, size: u64) {
+        self.insert(name.into(), id, size, Some(name.to_owned()));
+    }
+
+    /// What our file is called now that was published as `name` and renamed since. Without a watcher, which follows
+    /// renames, only names that go on after the published one are recognised.
+    pub(crate) fn claimed_as(&self, name: &str) -> Option<OsString> {
+        let longer = || longer(&self.stranger_names(), name).cloned();
+        self.claimed.get(name).cloned().or_else(|| if self.watched { None } else { longer() })
+    }
+
+    /// Of these names, those under which a file lies, or under a name that goes on after it as `x.eml.work` does.
+    pub(crate) fn lying<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let others = self.stranger_names();
+        let lies = |name: &&str| {
+            self.knows(OsStr::new(name))
+                || self.claimed.contains_key(*name)
+                || longer(&others, name).is_some()
+        };
+        names.into_iter().filter(lies).collect()
+    }
+
+    /// The names of files that are not known to be ours, sorted.
+    fn stranger_names(&self) -> Vec<OsString> {
+        let mut names: Vec<OsString> = self.strangers.values().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
     /// The directory was replaced by another one; `looks` are at the known names there. What did not come along is not
@@ -245,6 +301,11 @@ impl Ledger {
     pub(crate) fn set_watched(&mut self, watched: bool) {
         self.watched = watched;
         self.events.clear();
+    }
+
+    /// Whether somebody fetches events.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// Notes an event for the watcher.
@@ -285,6 +346,9 @@ impl Ledger {
     /// The file that lies under `key` was published as `name`.
     fn own(&mut self, key: &OsString, name: String) {
         if let Some(entry) = self.files.get_mut(key) {
+            if OsStr::new(&name) != key {
+                self.claimed.insert(name.clone(), key.clone());
+            }
             entry.published = Some(name);
             self.strangers.remove(&entry.id);
         }
@@ -297,8 +361,12 @@ impl Ledger {
     fn insert(&mut self, name: OsString, id: FileId, size: u64, published: Option<String>) {
         self.remove(&name);
         self.used.add(size);
-        if published.is_none() {
-            self.strangers.insert(id, name.clone());
+        match &published {
+            None => drop(self.strangers.insert(id, name.clone())),
+            Some(ours) if OsStr::new(ours) != name => {
+                self.claimed.insert(ours.clone(), name.clone());
+            }
+            Some(_) => {}
         }
         self.files.insert(name, Entry { id, size, published, truncated: false });
     }
@@ -308,6 +376,11 @@ impl Ledger {
         self.used.remove(entry.size);
         if self.strangers.get(&entry.id).is_some_and(|place| place == name) {
             self.strangers.remove(&entry.id);
+        }
+        if let Some(ours) = &entry.published
+            && self.claimed.get(ours).is_some_and(|place| place == name)
+        {
+            self.claimed.remove(ours);
         }
         Some(entry)
     }

@@ -16,6 +16,11 @@ pub(crate) fn marker(name: &str) -> String {
     format!("{name}.ready")
 }
 
+/// What a withdrawn file is called until its fate is recorded: a missing file with such a namesake was not taken.
+pub(crate) fn withdrawn(name: &str) -> String {
+    format!("{name}.withdrawn")
+}
+
 /// Something that an earlier run left in the temp folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
@@ -34,11 +39,21 @@ pub enum LeftoverState {
     Published,
     /// It was visible and is not any more: the gateway took it, or has claimed it under another name.
     Taken,
+    /// It was withdrawn, and lies out of the gateway's reach.
+    Withdrawn,
 }
 
-/// Decides from what is there: the temp file, the marker, and the visible file. The reasons are in
-/// [`crate::publish`].
-pub(crate) fn state(temp: bool, marker: Option<Looked>, visible: Option<Looked>) -> LeftoverState {
+/// Decides from what is there: the withdrawn file, the temp file, the marker, and the visible file. The reasons are in
+/// [`crate::publish`] and [`crate::withdraw`].
+pub(crate) fn state(
+    withdrawn: bool,
+    temp: bool,
+    marker: Option<Looked>,
+    visible: Option<Looked>,
+) -> LeftoverState {
+    if withdrawn {
+        return LeftoverState::Withdrawn;
+    }
     match (temp, marker, visible) {
         (true, _, _) | (false, None, _) => LeftoverState::Unpublished,
         (false, Some(_), None) => LeftoverState::Taken,
@@ -71,13 +86,15 @@ impl DropDirectory {
             let wrap = |errno| DropError::from_errno("look at a file", &folder.path, errno);
             folder.look(name).map_err(wrap)
         };
-        let temp = look(&folders.temp, &part(name.as_str()))?.is_some();
+        let there = |file: String| look(&folders.temp, &file).map(|look| look.is_some());
+        let (withdrawn, temp) = (there(withdrawn(name.as_str()))?, there(part(name.as_str()))?);
         let marker = look(&folders.temp, &marker(name.as_str()))?;
-        Ok(state(temp, marker, look(&folders.drop, name.as_str())?))
+        Ok(state(withdrawn, temp, marker, look(&folders.drop, name.as_str())?))
     }
 
-    /// Removes temp files and markers that are older than `age` and that `keep` does not want. Give the names of
-    /// all items in the queue to `keep`: a marker that is still needed prevents a double.
+    /// Removes temp files, markers and withdrawn files that are older than `age` and that `keep` does not want. Give the
+    /// names of all items in the queue to `keep`: a marker that is still needed prevents a double, and a withdrawn
+    /// file whose item is still there was not decided.
     /// Returns how many files were removed.
     ///
     /// # Errors
@@ -114,7 +131,7 @@ impl DropDirectory {
     }
 }
 
-/// Temp files and markers of drop files: the drop file's name and the file itself, markers first. A marker must go
+/// Temp files, markers and withdrawn files: the drop file's name and the file itself, markers first. A marker must go
 /// before its temp file: alone it would say that the file was published.
 fn own_files(temp: &Folder) -> Result<Vec<(FileName, String)>, DropError> {
     let wrap = |errno| DropError::from_errno("list the temp folder", &temp.path, errno);
@@ -123,7 +140,8 @@ fn own_files(temp: &Folder) -> Result<Vec<(FileName, String)>, DropError> {
     let mut files: Vec<(bool, FileName, String)> = names
         .filter_map(|file| {
             let marker = file.strip_suffix(".ready");
-            let name = FileName::new(marker.or_else(|| file.strip_suffix(".part"))?).ok()?;
+            let other = || file.strip_suffix(".part").or_else(|| file.strip_suffix(".withdrawn"));
+            let name = FileName::new(marker.or_else(other)?).ok()?;
             Some((marker.is_none(), name, file))
         })
         .collect();

@@ -7,7 +7,8 @@
 //! The crate stands alone: it knows nothing of the mail host, uses no async runtime and blocks its caller.
 //! A network file system may block for ever, so call it from threads that can be given up.
 //!
-//! The protocol, step by step, and why a crash makes neither a loss nor a double, is told in [`publish`].
+//! The protocol, step by step, and why a crash makes neither a loss nor a double, is told in [`publish`]; how a file
+//! is taken back so that host and gateway never both own it, in [`withdraw`].
 
 pub mod check;
 mod directory;
@@ -16,6 +17,7 @@ mod file_id;
 mod file_system;
 mod folder;
 mod group_sync;
+mod identity;
 mod ledger;
 mod leftovers;
 mod name;
@@ -26,6 +28,7 @@ pub mod reader;
 mod settings;
 pub mod step;
 mod watch;
+pub mod withdraw;
 
 #[cfg(test)]
 mod tests;
@@ -35,12 +38,14 @@ pub use directory::DropDirectory;
 pub use error::{DropError, GoneReason};
 pub use file_id::{FileId, FileIdError};
 pub use file_system::FileSystem;
+pub use identity::DirectoryId;
 pub use leftovers::{Leftover, LeftoverState};
 pub use name::{FileName, MAX_FILE_NAME, NameError};
 pub use pickup::{PickupEvent, SeenBy, WatchCounters};
 pub use profile::Profile;
-pub use publish::{How, Published, Withdrawn};
+pub use publish::{How, Published};
 pub use settings::{
     DEFAULT_EVENTS_SCAN, DEFAULT_FILE_MODE, DEFAULT_POLL_SCAN, DropSettings, Quota, Usage, WatchMode,
 };
 pub use watch::{Known, Watcher};
+pub use withdraw::Withdrawn;

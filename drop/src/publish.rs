@@ -56,7 +56,7 @@ use crate::ledger::Expected;
 use crate::leftovers::{LeftoverState, marker, part};
 use crate::step::Step;
 use crate::watch::Message;
-use crate::{DropDirectory, DropError, FileId, FileName};
+use crate::{DirectoryId, DropDirectory, DropError, FileId, FileName};
 
 /// The size of the buffer between the caller and the temp file.
 const WRITE_BUFFER: usize = 32 * 1024;
@@ -74,6 +74,9 @@ pub struct Published {
     pub id: FileId,
     /// What publishing had to do.
     pub how: How,
+    /// The directory that it lies in; keep it to know after a restart whether that is still the same, see
+    /// [`crate::DirectoryId`].
+    pub directory: DirectoryId,
 }
 
 impl Published {
@@ -101,15 +104,6 @@ pub enum How {
     AlreadyTaken,
 }
 
-/// What became of an attempt to take a file back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Withdrawn {
-    /// It is gone; the gateway never had it.
-    Yes,
-    /// The gateway was faster: it is not there under its name.
-    Taken,
-}
-
 impl DropDirectory {
     /// Publishes a file: `write` produces its content, about `expected_size` bytes, which are reserved from the
     /// quota meanwhile. `name` must be the same whenever the same item is handed over, and never used for another.
@@ -133,32 +127,13 @@ impl DropDirectory {
         }
         let mut reserved = Reserved::new(shared, name.as_str(), expected_size)?;
         let (looked, how) = bring(shared, &folders, name.as_str(), write)?;
-        let published =
-            Published { name: name.clone(), size: looked.size, inode: looked.id.inode(), id: looked.id, how };
+        let Looked { id, size, .. } = looked;
+        let directory = folders.identity().clone();
+        let published = Published { name: name.clone(), size, inode: id.inode(), id, how, directory };
         shared.ledger().arrived(name.as_str(), looked.id, looked.size);
         reserved.used = true;
         look_after(shared, &folders, name.as_str(), looked);
         Ok(published)
-    }
-
-    /// Takes a published file back, so that host and gateway never both own it: it is first moved out of sight, and
-    /// only if that works is it ours. Its marker goes too.
-    ///
-    /// # Errors
-    /// [`DropError::Gone`], [`DropError::NotWritable`], [`DropError::Io`].
-    pub fn withdraw(&self, name: &FileName) -> Result<Withdrawn, DropError> {
-        let shared = &*self.shared;
-        let folders = shared.verified()?;
-        let withdrawn = take_back(&folders, name.as_str()).map_err(|errno| folders.rename_error(errno))?;
-        if withdrawn == Withdrawn::Yes {
-            shared.ledger().withdrawn(name.as_str());
-            lock(&shared.unconfirmed).remove(name.as_str());
-            if let Err(error) = sync_names(shared, &folders) {
-                // It is withdrawn all the same; only a power cut now could bring it back.
-                tracing::warn!(%name, %error, "a withdrawn drop file's removal is not durable");
-            }
-        }
-        Ok(withdrawn)
     }
 
     /// Whether the file was published before, by what the marker says.
@@ -167,8 +142,14 @@ impl DropDirectory {
         if !lock(&shared.unconfirmed).contains(name.as_str()) {
             return Ok(None);
         }
-        let how = match self.state_of(name)? {
-            LeftoverState::Unpublished => return Ok(None),
+        let mut state = self.state_of(name)?;
+        if state == LeftoverState::Withdrawn {
+            // Whoever publishes it wants it to be taken after all.
+            self.put_back(name)?;
+            state = self.state_of(name)?;
+        }
+        let how = match state {
+            LeftoverState::Unpublished | LeftoverState::Withdrawn => return Ok(None),
             LeftoverState::Published => How::AlreadyThere,
             LeftoverState::Taken => How::AlreadyTaken,
         };
@@ -182,7 +163,8 @@ impl DropDirectory {
         shared.ledger().arrived(name.as_str(), looked.id, looked.size);
         look_after(shared, folders, name.as_str(), looked);
         let Looked { id, size, .. } = looked;
-        Ok(Some(Published { name: name.clone(), size, inode: id.inode(), id, how }))
+        let directory = folders.identity().clone();
+        Ok(Some(Published { name: name.clone(), size, inode: id.inode(), id, how, directory }))
     }
 }
 
@@ -198,7 +180,7 @@ impl<'a> Reserved<'a> {
         let quota = shared.settings.quota;
         let expect = || shared.ledger().expect(name, size, &quota);
         let mut expected = expect();
-        if expected == Expected::Full && shared.may_scan_for_quota() {
+        if expected == Expected::Full && shared.may_scan_again() {
             // Files may have gone without anybody having told us.
             shared.scan(false, crate::SeenBy::Scan)?;
             shared.wake();
@@ -380,7 +362,7 @@ fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
 }
 
 /// Makes all renames before this call durable.
-fn sync_names(shared: &Shared, folders: &Folders) -> rustix::io::Result<()> {
+pub(crate) fn sync_names(shared: &Shared, folders: &Folders) -> rustix::io::Result<()> {
     folders.sync.wait(|| {
         shared.steps.reach(Step::SyncStarts, "");
         shared.ledger().counters.directory_syncs += 1;
@@ -393,34 +375,24 @@ fn sync_names(shared: &Shared, folders: &Folders) -> rustix::io::Result<()> {
 
 /// The file is visible and could not be made durable: takes it back. `Ok` means that the gateway has it already.
 fn undurable(folders: &Folders, name: &str, sync_error: Errno) -> Result<(), DropError> {
-    match take_back(folders, name) {
-        Ok(Withdrawn::Taken) => Ok(()),
-        Ok(Withdrawn::Yes) => {
-            Err(DropError::from_errno("sync the directory", &folders.drop.path, sync_error))
-        }
-        Err(_) => Err(DropError::Uncertain { name: name.to_owned(), source: sync_error.into() }),
-    }
-}
-
-fn take_back(folders: &Folders, name: &str) -> rustix::io::Result<Withdrawn> {
     match folders.drop.rename(name, &folders.temp, &part(name)) {
         Ok(()) => {
             // It is out of the gateway's reach; what stays is a leftover that says "not published", which is right.
             let _ = discard(&folders.temp, name);
-            Ok(Withdrawn::Yes)
+            Err(DropError::from_errno("sync the directory", &folders.drop.path, sync_error))
         }
-        Err(Errno::NOENT) => Ok(Withdrawn::Taken),
-        Err(errno) => Err(errno),
+        Err(Errno::NOENT) => Ok(()),
+        Err(_) => Err(DropError::Uncertain { name: name.to_owned(), source: sync_error.into() }),
     }
 }
 
 /// Looks whether the file is still there now that its name is known. A gateway may have taken or renamed it before,
 /// and the event about that passed unrecognised.
-fn look_after(shared: &Shared, folders: &Folders, name: &str, looked: Looked) {
+pub(crate) fn look_after(shared: &Shared, folders: &Folders, name: &str, looked: Looked) {
     let there = folders.drop.look(name).is_ok_and(|now| now.is_some_and(|now| now.id == looked.id));
     if !there && !shared.send(Message::Moved(name.into())) {
         // Nobody watches: it only has to stop counting.
-        shared.ledger().withdrawn(name);
+        shared.ledger().drop_file(name);
     }
 }
 

@@ -1,9 +1,9 @@
-//! Step: the named points of the publishing protocol, for tests and campaigns that crash at each of them.
+//! Step: the named points of publishing and of withdrawing, for tests and campaigns that crash at each of them.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A point that publishing has just reached.
+/// A point that publishing, or withdrawing, has just reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The temp file exists, empty.
@@ -20,10 +20,16 @@ pub enum Step {
     SyncStarts,
     /// The file's name is durable.
     NameSynced,
+    /// A published file is out of the gateway's reach again.
+    Hidden,
+    /// That is durable.
+    HiddenSynced,
+    /// A withdrawn file is visible to the gateway again.
+    PutBack,
 }
 
 impl Step {
-    /// All steps, in the order of the protocol.
+    /// All steps of publishing, in the order of the protocol.
     pub const ALL: [Self; 7] = [
         Self::Created,
         Self::Written,

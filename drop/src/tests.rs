@@ -2,11 +2,13 @@
 
 mod check;
 mod crash;
+mod identity;
 mod mounts;
 mod publish;
 mod quota;
 mod speed;
 mod watch;
+mod withdraw;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,15 @@ impl Place {
     /// A path beside the drop directory, on the same file system.
     fn beside(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// What lies in the temp folder but for the directory's number, sorted.
+    fn left(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.settings.temp_path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != ".identity").collect();
+        names.sort();
+        names
     }
 
     /// The names that a gateway sees, sorted.

@@ -6,6 +6,7 @@ pub mod delivery_agent;
 pub mod doors;
 pub mod foreign;
 pub mod send;
+mod withdrawal;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use postern_agent::{
     AgentSpec, AgentStats, CallbackReply, CallbackRequest, Doors, Inbound, KeptState, Runtime, RuntimeConfig,
     Tick,
 };
-use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
+use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, Item, NextHop, Receipt, Refusal};
 
 use crate::agents::Consents;
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
@@ -27,8 +28,10 @@ use crate::server::StartError;
 
 use delivery_agent::DeliveryAgentConnector;
 use doors::{AgentDoors, AgentMail, StoredState};
-use foreign::{ForeignConnector, IsQueued};
+use foreign::{ForeignConnector, HeldFiles, IsQueued, Role, Surroundings};
 use send::SendConnector;
+
+pub use withdrawal::{End, HandedIn, Held, Whereabouts, Withdrawal};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -97,6 +100,16 @@ pub trait Connector: Send + Sync + 'static {
     /// Tells it that these receipts, given at these times, are durable (or known from an earlier run): it may look out
     /// for them.
     fn watch(&self, _receipts: &[(String, Timestamp)]) {}
+
+    /// Tells it that nobody waits for these receipts any more, whether they came or not.
+    fn forget(&self, _receipts: &[String]) {}
+
+    /// Takes back what was handed over of an item and the far end does not have yet. Asked before recipients of the item
+    /// are settled in another way than by an attempt or a receipt, by whoever has its lease. Never blocks, and answers
+    /// within seconds.
+    fn withdraw<'a>(&'a self, _item: &'a Item) -> BoxFuture<'a, Withdrawal> {
+        Box::pin(async { Withdrawal::without(Whereabouts::Nothing) })
+    }
 
     /// Why it can never work until it is made anew. Its mail waits.
     fn load_fault(&self) -> Option<&str> {
@@ -168,9 +181,7 @@ pub enum ConnectorState {
 
 /// Makes connectors from their tables, each kind by its own line.
 pub struct Factory {
-    receipts: ReceiptSender,
-    metrics: Arc<Metrics>,
-    is_queued: IsQueued,
+    surroundings: Surroundings,
     /// What the host itself offers to agents.
     doors: AgentDoors,
     /// Made for the first agent, and shared by all.
@@ -186,7 +197,8 @@ impl Factory {
         is_queued: IsQueued,
         doors: AgentDoors,
     ) -> Self {
-        Self { receipts, metrics, is_queued, doors, runtime: Mutex::default() }
+        let surroundings = Surroundings { receipts, metrics, is_queued, held: HeldFiles::default() };
+        Self { surroundings, doors, runtime: Mutex::default() }
     }
 
     /// Makes the enabled connector of this name; `None` when the config has none. Blocking: an agent may have to be
@@ -201,15 +213,26 @@ impl Factory {
             return Ok(Some(Arc::new(self.agent(agent, &config.host)?)));
         }
         if let Some(foreign) = config.foreign_connectors.iter().find(|f| is_it(&f.common)) {
-            let (receipts, metrics) = (self.receipts.clone(), self.metrics.clone());
-            let is_queued = self.is_queued.clone();
-            let made = ForeignConnector::new(foreign, &config.host.name, receipts, metrics, is_queued);
+            let surroundings = self.surroundings.clone();
+            let made = ForeignConnector::new(foreign, &config.host, Role::Delivers, surroundings);
             return Ok(Some(Arc::new(made)));
         }
         if let Some(send) = config.send_connectors.iter().find(|s| is_it(&s.common)) {
             return Ok(Some(Arc::new(SendConnector::new(send, &config.host.name))));
         }
         Ok(None)
+    }
+
+    /// Makes, of all foreign connectors of a config, ones that deliver nothing and are only asked to take back what lies
+    /// about: for those that do not run.
+    #[must_use]
+    pub fn build_idle(&self, config: &Config) -> Vec<Arc<dyn Connector>> {
+        let build = |foreign| {
+            let surroundings = self.surroundings.clone();
+            Arc::new(ForeignConnector::new(foreign, &config.host, Role::Withdraws, surroundings))
+                as Arc<dyn Connector>
+        };
+        config.foreign_connectors.iter().map(build).collect()
     }
 
     fn agent(
@@ -263,31 +286,50 @@ impl Factory {
 
 /// The connectors that run now. A reload exchanges them one by one.
 #[derive(Default)]
-pub struct CurrentConnectors(RwLock<HashMap<String, Arc<dyn Connector>>>);
+pub struct CurrentConnectors {
+    running: RwLock<Connectors>,
+    /// Those that only take back, for when the one of that name does not run.
+    idle: RwLock<Connectors>,
+}
+
+type Connectors = HashMap<String, Arc<dyn Connector>>;
 
 impl CurrentConnectors {
-    /// The one of this name.
+    /// The one of this name that runs.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<dyn Connector>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.running.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The one of this name that can take back what was handed over, whether it runs or not.
+    #[must_use]
+    pub fn withdrawing(&self, name: &str) -> Option<Arc<dyn Connector>> {
+        let idle = || self.idle.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        self.get(name).or_else(idle)
     }
 
     /// What the agents have done, by the names of their connectors.
     #[must_use]
     pub fn agent_stats(&self) -> Vec<(String, AgentStats)> {
-        let connectors = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let connectors = self.running.read().unwrap_or_else(PoisonError::into_inner);
         connectors.iter().filter_map(|(name, c)| c.agent_stats().map(|stats| (name.clone(), stats))).collect()
     }
 
     /// Puts one in the place of its name.
     pub fn set(&self, connector: Arc<dyn Connector>) {
         let name = connector.name().to_owned();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, connector);
+        self.running.write().unwrap_or_else(PoisonError::into_inner).insert(name, connector);
     }
 
     /// Takes one out.
     pub fn remove(&self, name: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.running.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Puts these in the place of all that only take back.
+    pub fn set_idle(&self, connectors: Vec<Arc<dyn Connector>>) {
+        let named = connectors.into_iter().map(|connector| (connector.name().to_owned(), connector));
+        *self.idle.write().unwrap_or_else(PoisonError::into_inner) = named.collect();
     }
 }
 

@@ -10,6 +10,8 @@ mod ring;
 mod settler;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod withdrawal_tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use crate::connector::Connector;
 use line::Line;
 use ring::Ring;
 
-pub use settler::{ReceiptSender, Settled, Settler, Watchers};
+pub use settler::{ReceiptSender, Settled, Settler};
 
 /// Items with overdue receipts settled in one go.
 const OVERDUE_BATCH: usize = 100;

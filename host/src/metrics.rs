@@ -43,6 +43,7 @@ pub struct Metrics {
     receipts: Family<ByConnectorAndWord, Counter>,
     callbacks: Family<ByConnectorAndWord, Counter>,
     pickups: Family<ByConnectorAndWord, Counter>,
+    withdrawals: Family<ByConnectorAndWord, Counter>,
     bad_mail: Counter,
     waiting_dsns: Gauge<i64>,
     queued: Family<ByConnector, Gauge<i64>>,
@@ -70,6 +71,7 @@ impl Default for Metrics {
             receipts: Family::default(),
             callbacks: Family::default(),
             pickups: Family::default(),
+            withdrawals: Family::default(),
             bad_mail: Counter::default(),
             waiting_dsns: Gauge::default(),
             queued: Family::default(),
@@ -114,6 +116,12 @@ impl Metrics {
         r.register("postern_receipts", "Receipts that came in, by what they did", self.receipts.clone());
         let pickups = self.pickups.clone();
         r.register("postern_drop_pickups", "Drop files taken by gateways, by how it was seen", pickups);
+        let withdrawals = self.withdrawals.clone();
+        r.register(
+            "postern_drop_withdrawals",
+            "Drop files that were to be taken back, by what became of that",
+            withdrawals,
+        );
         r.register(
             "postern_bad_mail",
             "DSNs that could not be queued, failed or expired",
@@ -190,6 +198,11 @@ impl Metrics {
     /// A drop file was taken, seen by `event` or `scan`.
     pub fn taken(&self, connector: &str, seen_by: &str) {
         self.pickups.get_or_create(&by(connector, seen_by)).inc();
+    }
+
+    /// A drop file was to be taken back: `withdrawn`, `put-back`, `taken`, `claimed`, `vanished`, `unreachable`.
+    pub fn withdrawal(&self, connector: &str, what: &str) {
+        self.withdrawals.get_or_create(&by(connector, what)).inc();
     }
 
     /// A DSN went to BadMail.

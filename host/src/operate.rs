@@ -5,6 +5,7 @@ mod audit;
 mod control;
 mod outbox;
 mod queue;
+mod remove;
 mod show;
 
 use std::collections::BTreeMap;
@@ -157,7 +158,9 @@ impl Operations {
             }
             Request::MessageShow { id } => show::message(self, id).await,
             Request::MessageSet { id, state, dry_run } => show::set_state(self, id, state, dry_run).await,
-            Request::MessageRemove { id, notify, dry_run } => show::remove(self, id, notify, dry_run).await,
+            Request::MessageRemove { id, notify, dry_run } => {
+                remove::message(self, id, notify, dry_run).await
+            }
             Request::ConnectorList => Ok(self.connectors()),
             Request::Track { query } => self.track(query).await,
             Request::Audit => audit::run(self).await.map(|a| json(&a)),

@@ -477,7 +477,9 @@ pub async fn open_stopped(config: Config) -> Result<Operations, StartError> {
     let opened = config.clone();
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || open_store(&opened)).await??);
     let tracking = config.host.data_directory.join("tracking");
-    let (core, _) = Core::new(store, config);
+    let (core, _) = Core::new(store, config.clone());
+    // None of them does anything before it is asked to withdraw a drop file.
+    core.connectors.set_idle(factory(&core, AgentDoors::default()).build_idle(&config));
     Ok(Operations { settler: core.settler, connectors: Arc::default(), tracking, running: None })
 }
 

@@ -17,3 +17,5 @@ mod many_destinations;
 mod reports_and_receipts;
 #[path = "faults/special_host.rs"]
 mod special_host;
+#[path = "faults/withdrawal.rs"]
+mod withdrawal;

@@ -11,6 +11,9 @@ pub fn run(common: &Common) -> CliResult {
     if common.json {
         print_json(&answer);
     } else {
+        for file in &audit.vanished {
+            println!("{file}: nobody can tell whether it was taken");
+        }
         println!("{}", audit.summary());
     }
     Ok(if audit.balanced { ExitCode::SUCCESS } else { ExitCode::from(NO) })

@@ -7,7 +7,7 @@ use postern_model::{ItemState, MessageId};
 use serde_json::Value;
 
 use super::table::{Table, field, time};
-use super::{CliResult, Common, ask, print_json};
+use super::{CliResult, Common, NO, ask, print_json};
 use crate::operate::Request;
 
 #[derive(Subcommand)]
@@ -52,25 +52,53 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
             Request::MessageRemove { id: which.id, notify: *notify, dry_run: which.dry_run }
         }
     };
-    let word = match &verb {
-        MessageVerb::Show { .. } => "",
-        MessageVerb::Suspend(_) => "suspended",
-        MessageVerb::Resume(_) | MessageVerb::Retry(_) => "made due",
-        MessageVerb::Remove { .. } => "removed",
-    };
     let answer = ask::answer(common, request)?;
     if common.json {
         print_json(&answer);
-    } else if word.is_empty() {
-        print_message(&answer);
     } else {
-        let would = if answer["done"] == true { "" } else { "would be " };
-        println!("{would}{word}: {} ({} recipients)", field(&answer, "items"), answer["recipients"]);
-        if answer["busy"].as_array().is_some_and(|b| !b.is_empty()) {
-            println!("being delivered at this moment, left as it is: {}", field(&answer, "busy"));
+        match &verb {
+            MessageVerb::Show { .. } => print_message(&answer),
+            MessageVerb::Suspend(_) => print_change("suspended", &answer),
+            MessageVerb::Resume(_) | MessageVerb::Retry(_) => print_change("made due", &answer),
+            MessageVerb::Remove { .. } => print_removal(&answer),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    // Whoever asked for a removal must notice that nothing was removed.
+    let removed = !matches!(verb, MessageVerb::Remove { .. }) || !is_empty(&answer, "items");
+    Ok(if removed { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn is_empty(answer: &Value, name: &str) -> bool {
+    answer[name].as_array().is_none_or(Vec::is_empty)
+}
+
+fn print_change(word: &str, answer: &Value) {
+    let would = if answer["done"] == true { "" } else { "would be " };
+    println!("{would}{word}: {} ({} recipients)", field(answer, "items"), answer["recipients"]);
+    if !is_empty(answer, "busy") {
+        println!("being delivered at this moment, left as it is: {}", field(answer, "busy"));
+    }
+}
+
+/// What became of the items, one line for each kind of answer.
+fn print_removal(answer: &Value) {
+    if is_empty(answer, "items") {
+        println!("nothing was removed");
+    } else {
+        print_change("removed", answer);
+    }
+    if !is_empty(answer, "taken") {
+        println!("already taken by the gateway: not withdrawn: {}", field(answer, "taken"));
+    }
+    if !is_empty(answer, "unknown") {
+        let items = field(answer, "unknown");
+        println!(
+            "the drop directory with the file is gone, so nobody can tell whether it was taken: {items}"
+        );
+    }
+    for refused in answer["refused"].as_array().into_iter().flatten() {
+        println!("not removed: {}: {}", field(refused, "item"), field(refused, "reason"));
+    }
 }
 
 fn print_message(message: &Value) {

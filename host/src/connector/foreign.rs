@@ -1,78 +1,95 @@
-//! ForeignConnector: writes items as files to a drop directory that a gateway empties.
+//! ForeignConnector: writes items as files to a drop directory that a gateway empties, and owns the truth about the files
+//! that lie there.
+//!
+//! # Who has a file
+//!
+//! While recipients wait for a file, or it may lie there unrecorded, nothing else may become of them before the file is
+//! out of the gateway's reach. So a removal or an expiry goes in this order; the steps in the directory, and what a
+//! crash between them leaves, are told in [`postern_drop::withdraw`]:
+//!
+//! | step | if the host dies behind it | at the next start |
+//! |---|---|---|
+//! | the item is leased | it waits as before | - |
+//! | its file is withdrawn, durably | it waits; the file lies out of sight, under a name that says so | it is put back, so that what was neither done nor promised has not happened; time or the operator withdraws it anew |
+//! | the settlement is handed in | whether it waits is what the store says | it waits: put back. It is gone: deleted |
+//! | the settlement is durable | it is gone; the file lies out of sight | the file is deleted |
+//! | the file is deleted | nothing is left | - |
+//!
+//! If the gateway was faster, the recipients are settled as what is true: taken, claimed, or not to be known. A lost task
+//! puts the file back; a store that stopped leaves it for the next start, since only that knows what is on the disk.
+//!
+//! # Which directory it is
+//!
+//! A file that is gone was taken only if its directory is still there: see [`Record`] and [`postern_drop::DirectoryId`].
 
 mod files;
+mod held;
+mod record;
+mod shared;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::fmt::rfc2822;
-use jiff::{SignedDuration, Timestamp};
-use postern_drop::profile::eml;
-use postern_drop::{
-    DropDirectory, DropError, DropSettings, FileName, Known, PickupEvent, Profile, Published, SeenBy, Watcher,
-};
+use jiff::Timestamp;
+use postern_drop::{DropError, DropSettings, FileName, Profile, Published};
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, ItemId, NextHop, Outcome, Pending, Receipt, ReceiptState,
-    RecipientOutcome, Refusal, Response,
+    Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, NextHop, Receipt, ReceiptState, Refusal,
+    Response,
 };
 use tokio::sync::oneshot;
 
-use super::{BoxFuture, Connection, Connector, ConnectorState};
-use crate::config::{ForeignConfig, SuccessOn, Watch};
+use super::{BoxFuture, Connection, Connector, ConnectorState, End, Held, Whereabouts, Withdrawal};
+use crate::config::{ForeignConfig, HostConfig, Watch};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::receipts::TAKEN_BY;
 
-use files::Files;
+pub use held::HeldFiles;
+pub use record::Record;
+use shared::Shared;
 
 /// Whether an item is in the queue.
 pub type IsQueued = Arc<dyn Fn(ItemId) -> bool + Send + Sync>;
 
-/// Temp files and markers that are younger are left alone.
-const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
-/// How often they are looked for while the directory is open.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How often somebody is told that files lie about.
-const UNCLAIMED_REPEAT: SignedDuration = SignedDuration::from_hours(1);
+/// How long somebody waits for a file to be taken back. A file system that takes longer counts as one that cannot be
+/// reached.
+const WITHDRAW_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all foreign connectors of a host share.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where pickups are told.
+    pub receipts: ReceiptSender,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Whether an item is in the queue.
+    pub is_queued: IsQueued,
+    /// What has been taken back and is not settled.
+    pub held: HeldFiles,
+}
+
+/// What a foreign connector is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To deliver, to watch for pickups, and to withdraw.
+    Delivers,
+    /// Only to withdraw: it is disabled or being exchanged, or the host is stopped. It knows the receipts of nobody, so it watches nothing,
+    /// and changes nothing but the file that it is asked for.
+    Withdraws,
+}
 
 /// The connector.
 pub struct ForeignConnector {
     shared: Arc<Shared>,
-    jobs: mpsc::Sender<Job>,
-}
-
-/// What the connector, its threads and its connections share.
-struct Shared {
-    name: Arc<str>,
-    host_name: String,
-    settings: DropSettings,
-    success_on: SuccessOn,
-    unclaimed_warn_after: Option<SignedDuration>,
-    receipts: ReceiptSender,
-    metrics: Arc<Metrics>,
-    is_queued: IsQueued,
-    /// The directory and its watcher while they are open; they are opened again after a fault. Held while the file
-    /// system is asked: only the threads that write may lock it.
-    open: Mutex<Option<Open>>,
-    /// Whether the directory can be used, as last seen; never held for longer than a look.
-    state: Mutex<ConnectorState>,
-    /// Never held for longer than a look either.
-    files: Mutex<Files>,
-    /// A refresh waits or is under way.
-    refreshing: AtomicBool,
-}
-
-/// The open directory.
-struct Open {
-    directory: DropDirectory,
-    _watcher: Watcher,
-    /// Tells it from the one that was open before.
-    number: u64,
-    swept: Instant,
+    /// The way to its threads; they are started with the first job.
+    jobs: OnceLock<mpsc::Sender<Job>>,
+    threads: usize,
+    /// [`WITHDRAW_PATIENCE`], or less in tests.
+    patience: Duration,
 }
 
 /// Work for the threads that may block for as long as the file system likes.
@@ -81,6 +98,11 @@ enum Job {
     Publish { request: DeliveryRequest, answer: oneshot::Sender<Result<Published, DropError>> },
     /// The hand-over of these files is durable: nothing will ask for them again.
     Confirm(Vec<FileName>),
+    /// A file is to be taken back. `waits`: recipients wait for it, so it was published for certain. `jobs` is for how
+    /// that ends.
+    Withdraw { file: FileName, waits: bool, jobs: mpsc::Sender<Job>, answer: oneshot::Sender<Withdrawal> },
+    /// How a withdrawal ends.
+    End { file: FileName, how: End },
     /// The directory is to be opened if it is not, and leftovers to be removed now and then.
     Refresh,
 }
@@ -88,39 +110,62 @@ enum Job {
 impl ForeignConnector {
     /// Sets the connector up. A directory that cannot be used is no error here: the queue waits with the reason.
     #[must_use]
-    pub fn new(
-        config: &ForeignConfig,
-        host_name: &str,
-        receipts: ReceiptSender,
-        metrics: Arc<Metrics>,
-        is_queued: IsQueued,
-    ) -> Self {
-        let shared = Arc::new(Shared {
-            name: config.common.name.clone(),
-            host_name: host_name.to_owned(),
-            settings: settings(config),
-            success_on: config.success_on,
-            unclaimed_warn_after: config.unclaimed_warn_after,
-            receipts,
-            metrics,
-            is_queued,
-            open: Mutex::default(),
-            state: Mutex::new(ConnectorState::Disabled("the drop directory was not opened yet".to_owned())),
-            files: Mutex::default(),
-            refreshing: AtomicBool::new(false),
-        });
-        let (jobs, queue) = mpsc::channel();
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..config.common.max_concurrent_connections {
-            let (shared, queue) = (shared.clone(), queue.clone());
-            // Threads of their own: a hanging network mount must not use up the runtime's blocking threads.
-            let spawned =
-                thread::Builder::new().name("drop-write".to_owned()).spawn(move || shared.work(&queue));
-            if let Err(error) = spawned {
-                tracing::error!(connector = %config.common.name, %error, "no thread for the drop directory");
+    pub fn new(config: &ForeignConfig, host: &HostConfig, role: Role, surroundings: Surroundings) -> Self {
+        let threads = config.common.max_concurrent_connections;
+        let shared = Arc::new(Shared::new(config, host, role, surroundings));
+        Self { shared, jobs: OnceLock::new(), threads, patience: WITHDRAW_PATIENCE }
+    }
+
+    fn jobs(&self) -> &mpsc::Sender<Job> {
+        self.jobs.get_or_init(|| {
+            let (jobs, queue) = mpsc::channel();
+            let queue = Arc::new(Mutex::new(queue));
+            for _ in 0..self.threads {
+                let (shared, queue) = (self.shared.clone(), queue.clone());
+                // Threads of their own: a hanging network mount must not use up the runtime's blocking threads.
+                let spawned =
+                    thread::Builder::new().name("drop-write".to_owned()).spawn(move || work(&shared, &queue));
+                if let Err(error) = spawned {
+                    tracing::error!(connector = %self.shared.name, %error, "no thread for the drop directory");
+                }
+            }
+            jobs
+        })
+    }
+}
+
+/// What a thread does until the connector is gone.
+fn work(shared: &Arc<Shared>, queue: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = lock(queue).recv();
+        match job {
+            Err(_) => return,
+            // Nobody waits any more: the item was given back, and may be settled otherwise before this file is there.
+            Ok(Job::Publish { answer, .. }) if answer.is_closed() => {}
+            Ok(Job::Publish { request, answer }) => {
+                // If nobody waits any more, publishing it again will find this file.
+                let _ = answer.send(shared.publish(&request));
+            }
+            Ok(Job::Confirm(names)) => shared.confirm(&names),
+            Ok(Job::Withdraw { answer, .. }) if answer.is_closed() => {}
+            Ok(Job::Withdraw { file, waits, jobs, answer }) => {
+                let whereabouts = shared.withdraw(&file, waits);
+                let held = matches!(whereabouts, Whereabouts::Withdrawn { .. }).then(|| {
+                    Held::new(move |how| {
+                        // Without the threads it stays withdrawn until the next start.
+                        let _ = jobs.send(Job::End { file, how });
+                    })
+                });
+                // If nobody waits any more, it is dropped here, and put back.
+                let _ = answer.send(Withdrawal { whereabouts, held });
+            }
+            Ok(Job::End { file, how }) => shared.end_withdrawal(&file, how),
+            Ok(Job::Refresh) => {
+                shared.look_after_directory();
+                shared.refreshing.store(false, Ordering::Release);
             }
         }
-        Self { shared, jobs }
+        shared.hangs.store(false, Ordering::Release);
     }
 }
 
@@ -142,223 +187,6 @@ pub fn settings(config: &ForeignConfig) -> DropSettings {
     settings
 }
 
-impl Shared {
-    fn work(self: &Arc<Self>, queue: &Mutex<mpsc::Receiver<Job>>) {
-        loop {
-            let job = lock(queue).recv();
-            match job {
-                Err(_) => return,
-                Ok(Job::Publish { request, answer }) => {
-                    let result = self.publish(&request);
-                    if let Err(error) = &result
-                        && needs_reopening(error)
-                    {
-                        lock(&self.open).take();
-                        self.set_state(ConnectorState::Disabled(error.to_string()));
-                    }
-                    // Nobody waits any more: the item was given back, and publishing it again will find this file.
-                    let _ = answer.send(result);
-                }
-                Ok(Job::Confirm(names)) => {
-                    // While the directory cannot be opened the markers stay. They do no harm, and a sweep removes
-                    // them when their items have left the queue.
-                    if let Ok((directory, _)) = self.directory() {
-                        directory.confirm(&names);
-                    }
-                }
-                Ok(Job::Refresh) => {
-                    self.look_after_directory();
-                    self.refreshing.store(false, Ordering::Release);
-                }
-            }
-        }
-    }
-
-    fn publish(self: &Arc<Self>, request: &DeliveryRequest) -> Result<Published, DropError> {
-        self.take_back_vanished();
-        let (directory, number) = self.directory()?;
-        let recipients: Vec<String> = request.recipients().map(|r| r.address.display()).collect();
-        let header = self.trace(request, &recipients);
-        let size = header.len() as u64 + request.content.size();
-        let write = |out: &mut dyn std::io::Write| {
-            out.write_all(&header)?;
-            std::io::copy(&mut request.content.reader()?, out).map(|_| ())
-        };
-        let published = directory.publish(&file_name(request), write, size)?;
-        // Not before it is there: a watcher that starts takes a known file that it does not find for taken.
-        lock(&self.files).published(published.name.as_str(), Timestamp::now());
-        let mut open = lock(&self.open);
-        if open.as_ref().is_some_and(|open| open.number != number) {
-            // Another thread opened the directory anew meanwhile, and its watcher may not know this file: once more.
-            open.take();
-        }
-        Ok(published)
-    }
-
-    /// Opens the directory anew when it is the one again in which files lie that vanished: its watcher must know them,
-    /// before another file shows the gateway that it is back.
-    fn take_back_vanished(&self) {
-        let is_there = |name: &str| self.settings.path.join(name).exists();
-        if lock(&self.files).come_back(is_there) {
-            tracing::warn!(connector = %self.name, "the drop directory with the files that vanished is back");
-            lock(&self.open).take();
-        }
-    }
-
-    /// The open directory with its number; opens it, with its watcher, when it is not.
-    fn directory(self: &Arc<Self>) -> Result<(DropDirectory, u64), DropError> {
-        let mut open = lock(&self.open);
-        if open.is_none() {
-            let opened = self.open();
-            self.set_state(match &opened {
-                Ok(_) => ConnectorState::Ready,
-                Err(error) => ConnectorState::Disabled(error.to_string()),
-            });
-            *open = Some(opened?);
-        }
-        let open = open.as_ref().expect("it was opened above");
-        Ok((open.directory.clone(), open.number))
-    }
-
-    fn open(self: &Arc<Self>) -> Result<Open, DropError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let directory = DropDirectory::open(self.settings.clone())?;
-        self.sweep(&directory)?;
-        let known: Vec<Known> =
-            lock(&self.files).present().map(|name| Known { name: name.to_owned(), id: None }).collect();
-        let shared = self.clone();
-        let watcher = Watcher::start(&directory, known, move |event| shared.noticed(event))?;
-        tracing::info!(connector = %self.name, directory = %directory.path().display(), "drop directory open");
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Ok(Open { directory, _watcher: watcher, number, swept: Instant::now() })
-    }
-
-    /// Removes what a crash or a lost confirmation left behind. It is only needed while its item is in the queue, where
-    /// it prevents a double.
-    fn sweep(&self, directory: &DropDirectory) -> Result<(), DropError> {
-        let needed = |name: &FileName| item_of(name.as_str()).is_some_and(|item| (self.is_queued)(item));
-        let swept = directory.sweep(LEFTOVER_AGE, needed)?;
-        if swept > 0 {
-            tracing::info!(connector = %self.name, files = swept, "leftovers in the temp folder removed");
-        }
-        Ok(())
-    }
-
-    fn look_after_directory(self: &Arc<Self>) {
-        self.take_back_vanished();
-        // An error stands in the state; the next refresh or delivery tries again.
-        let Ok((directory, number)) = self.directory() else { return };
-        let is_due = |open: &&mut Open| open.number == number && open.swept.elapsed() >= SWEEP_INTERVAL;
-        match lock(&self.open).as_mut().filter(is_due) {
-            None => return,
-            Some(open) => open.swept = Instant::now(),
-        }
-        let is_queued = |name: &str| item_of(name).is_some_and(|item| (self.is_queued)(item));
-        let age = SignedDuration::try_from(LEFTOVER_AGE).expect("an hour is in range");
-        lock(&self.files).prune(Timestamp::now(), age, is_queued);
-        if let Err(error) = self.sweep(&directory) {
-            tracing::warn!(connector = %self.name, %error, "leftovers in the temp folder could not be removed");
-        }
-    }
-
-    fn set_state(&self, state: ConnectorState) {
-        *lock(&self.state) = state;
-    }
-
-    fn trace(&self, request: &DeliveryRequest, recipients: &[String]) -> Vec<u8> {
-        let envelope = &request.message.envelope;
-        let helo = envelope.helo.as_deref().unwrap_or("unknown");
-        let from = match envelope.client {
-            Some(ip) => format!("{helo} ([{ip}])"),
-            None => String::new(),
-        };
-        let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
-        let date = rfc2822::to_string(&zoned).unwrap_or_default();
-        let id = request.message.id.to_string();
-        let received = eml::Received {
-            from: &from,
-            by: &self.host_name,
-            with: &envelope.protocol,
-            id: &id,
-            date: &date,
-        };
-        eml::header(&eml::Trace { return_path: &envelope.reverse_path, delivered_to: recipients, received })
-    }
-
-    /// Says that files lie about for too long, at most once in [`UNCLAIMED_REPEAT`].
-    fn warn_of_unclaimed(&self, now: Timestamp) {
-        let Some(limit) = self.unclaimed_warn_after else { return };
-        if let Some((files, oldest)) = lock(&self.files).unclaimed(now, limit, UNCLAIMED_REPEAT) {
-            let directory = self.settings.path.display();
-            tracing::warn!(
-                connector = %self.name, files, %oldest, %directory,
-                "drop files lie unclaimed for longer than unclaimed_warn_after: see whether the gateway works"
-            );
-        }
-    }
-
-    /// What the gateway was seen to do.
-    fn noticed(&self, event: PickupEvent) {
-        match event {
-            PickupEvent::Taken { name, at, seen_by } => {
-                lock(&self.files).taken(&name, at);
-                let word = match seen_by {
-                    SeenBy::Event => "event",
-                    SeenBy::Scan => "scan",
-                };
-                self.metrics.taken(&self.name, word);
-                tracing::info!(connector = %self.name, file = name, seen_by = word, "taken by the gateway");
-                // The channel ends with the host; the next start finds the file missing again.
-                let _ = self.receipts.send((self.name.to_string(), vec![taken(name, at, word)]));
-            }
-            PickupEvent::Claimed { name, new, .. } => {
-                tracing::debug!(connector = %self.name, file = name, new, "claimed by the gateway");
-            }
-            PickupEvent::Truncated { name, .. } => {
-                let connector = &self.name;
-                tracing::warn!(%connector, file = name, "the gateway emptied the file in place: that is no pickup");
-            }
-            PickupEvent::Vanished { name, .. } => {
-                lock(&self.files).vanished(&name);
-                tracing::warn!(
-                    connector = %self.name,
-                    file = name,
-                    "the drop directory was replaced by another without this file: nobody can tell whether it was taken"
-                );
-            }
-            PickupEvent::DirectoryGone { reason, .. } => {
-                tracing::error!(connector = %self.name, %reason, "the drop directory is gone; its mail waits");
-                self.set_state(ConnectorState::Disabled(format!("the drop directory is gone: {reason}")));
-            }
-            PickupEvent::DirectoryBack { replaced, .. } => {
-                tracing::warn!(connector = %self.name, replaced, "the drop directory is back");
-                self.set_state(ConnectorState::Ready);
-            }
-            PickupEvent::PollingOnly { reason, .. } => {
-                tracing::warn!(connector = %self.name, reason, "pickups are noticed by polling only");
-            }
-            _ => {}
-        }
-    }
-
-    fn report(&self, request: &DeliveryRequest, published: &Published) -> DeliveryReport {
-        let name = published.name.to_string();
-        let said = if published.taken() { "published earlier, and taken" } else { "published" };
-        let response = Response::new(250, (2, 0, 0), &format!("{said} as {name}"));
-        let outcome = match self.success_on {
-            SuccessOn::Published => Outcome::Relayed(response),
-            SuccessOn::Taken => {
-                Outcome::Accepted(Pending { receipt_ids: vec![name.clone()], response, expires_after: None })
-            }
-        };
-        DeliveryReport {
-            outcomes: request.recipients().map(|r| RecipientOutcome::new(r.index, outcome.clone())).collect(),
-            watched: if self.success_on == SuccessOn::Published { vec![name] } else { Vec::new() },
-            ..DeliveryReport::default()
-        }
-    }
-}
-
 fn taken(name: String, at: Timestamp, seen_by: &str) -> Receipt {
     Receipt {
         id: name,
@@ -369,8 +197,8 @@ fn taken(name: String, at: Timestamp, seen_by: &str) -> Receipt {
 }
 
 /// The name of an item's file: always the same for the same item, so that a repeat after a crash is recognised.
-fn file_name(request: &DeliveryRequest) -> FileName {
-    let name = format!("{}.{}", request.item.id, Profile::default().extension());
+fn file_name(item: ItemId) -> FileName {
+    let name = format!("{item}.{}", Profile::default().extension());
     FileName::new(name).expect("an item's id has only digits, letters, dots and dashes")
 }
 
@@ -413,7 +241,7 @@ impl Connector for ForeignConnector {
         let line = DropLine {
             label: self.shared.settings.path.display().to_string(),
             shared: self.shared.clone(),
-            jobs: self.jobs.clone(),
+            jobs: self.jobs().clone(),
         };
         Box::pin(async move { Ok(Box::new(line) as Box<dyn Connection>) })
     }
@@ -431,20 +259,48 @@ impl Connector for ForeignConnector {
     }
 
     fn watch(&self, receipts: &[(String, Timestamp)]) {
-        let mut files = lock(&self.shared.files);
-        receipts.iter().for_each(|(name, at)| files.recorded(name, *at));
-        drop(files);
+        self.shared.recorded(receipts);
         let names: Vec<FileName> =
             receipts.iter().filter_map(|(id, _)| FileName::new(id.clone()).ok()).collect();
         // Without a thread the directory is never written either.
-        let _ = self.jobs.send(Job::Confirm(names));
+        let _ = self.jobs().send(Job::Confirm(names));
+    }
+
+    fn forget(&self, receipts: &[String]) {
+        self.shared.forget(receipts);
+    }
+
+    fn withdraw<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Withdrawal> {
+        Box::pin(async move {
+            let (file, waits) = (file_name(item.id), item.pending().next().is_some());
+            let unreachable = |why| Withdrawal::without(self.shared.unreachable(&file, waits, why));
+            if self.shared.hangs.load(Ordering::Acquire) {
+                return unreachable("it does not answer");
+            }
+            let (answer, withdrawn) = oneshot::channel();
+            let jobs = self.jobs();
+            let job = Job::Withdraw { file: file.clone(), waits, jobs: jobs.clone(), answer };
+            if jobs.send(job).is_err() {
+                return unreachable("the thread that works on it is gone");
+            }
+            match tokio::time::timeout(self.patience, withdrawn).await {
+                Ok(Ok(withdrawal)) => withdrawal,
+                Ok(Err(_)) => unreachable("the thread that works on it is gone"),
+                Err(_) => {
+                    // Those who come next need not find that out again.
+                    self.shared.hangs.store(true, Ordering::Release);
+                    unreachable("it does not answer")
+                }
+            }
+        })
     }
 
     fn refresh(&self) {
+        self.shared.start();
         self.shared.warn_of_unclaimed(Timestamp::now());
         // One at a time: on a mount that hangs, they must not pile up.
         if !self.shared.refreshing.swap(true, Ordering::AcqRel) {
-            let _ = self.jobs.send(Job::Refresh);
+            let _ = self.jobs().send(Job::Refresh);
         }
     }
 }

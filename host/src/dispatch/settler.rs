@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::intents::Intents;
 use crate::bad_mail;
-use crate::connector::doors;
+use crate::connector::{CurrentConnectors, HandedIn, Held, Whereabouts, Withdrawal, doors};
 use crate::metrics::Metrics;
 use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
@@ -35,9 +35,6 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// Receipts on their way from a connection to where they are settled.
 pub type ReceiptSender = mpsc::UnboundedSender<(String, Vec<Receipt>)>;
 
-/// Tells a connector, by its name, which receipts have become durable.
-pub type Watchers = Arc<dyn Fn(&str, &[(String, Timestamp)]) + Send + Sync>;
-
 /// Shared by all dispatchers, the receipts and the operators.
 pub struct Settler {
     store: Arc<dyn Store>,
@@ -46,8 +43,8 @@ pub struct Settler {
     /// Rings when DSNs are owed.
     outbox: Arc<Notify>,
     receipts: ReceiptSender,
-    /// Told which receipts to look out for once they are durable.
-    watchers: Watchers,
+    /// Told which receipts to look out for once they are durable, and asked to take back what they handed over.
+    connectors: Arc<CurrentConnectors>,
     /// Places for items that cannot be read.
     unreadable: Arc<Semaphore>,
     /// Hand-overs of which nobody has seen the end.
@@ -86,10 +83,28 @@ impl Settler {
         metrics: Arc<Metrics>,
         outbox: Arc<Notify>,
         receipts: ReceiptSender,
-        watchers: Watchers,
+        connectors: Arc<CurrentConnectors>,
     ) -> Self {
         let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
-        Self { store, topology, metrics, outbox, receipts, watchers, unreadable, intents: Intents::default() }
+        Self {
+            store,
+            topology,
+            metrics,
+            outbox,
+            receipts,
+            connectors,
+            unreadable,
+            intents: Intents::default(),
+        }
+    }
+
+    /// Takes back what was handed over of a leased item, before its recipients are settled in another way than by an
+    /// attempt or a receipt.
+    pub async fn withdraw(&self, item: &Item) -> Withdrawal {
+        match self.connectors.withdrawing(&item.next_hop.connector) {
+            Some(connector) => connector.withdraw(item).await,
+            None => Withdrawal::without(Whereabouts::Nothing),
+        }
     }
 
     /// The store.
@@ -117,9 +132,9 @@ impl Settler {
         in_flight: &mut InFlight,
     ) -> Option<(Lease, DeliveryRequest)> {
         let (lease, loaded) = self.load(lease).await?;
-        if let Some(settlement) = self.by_time(&loaded).await {
+        if let Some((settlement, held)) = self.by_time(&loaded).await {
             let lease = self.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await?;
-            let commit = self.hand_in(lease, &loaded.item, settlement);
+            let commit = self.hand_in(lease, &loaded.item, settlement).holding(held);
             in_flight.push(commit).await;
             return None;
         }
@@ -282,22 +297,30 @@ impl Settler {
     /// Hands in what time alone makes of an item; `None` when that is nothing, or it cannot be read.
     async fn overdue(&self, lease: Lease) -> Option<Settled> {
         let (lease, loaded) = self.load(lease).await?;
-        let settlement = self.by_time(&loaded).await?;
+        let (settlement, held) = self.by_time(&loaded).await?;
         let lease = self.keep_bad_mail(lease, &loaded.message, &loaded.content, &settlement).await?;
-        Some(self.hand_in(lease, &loaded.item, settlement))
+        Some(self.hand_in(lease, &loaded.item, settlement).holding(held))
     }
 
-    async fn by_time(&self, loaded: &Loaded) -> Option<Settlement> {
+    /// What time alone makes of a leased item, and what was taken back for that.
+    async fn by_time(&self, loaded: &Loaded) -> Option<(Settlement, Option<Held>)> {
         let now = Timestamp::now();
         let due = loaded.item.deadline().is_some_and(|at| at <= now)
             || loaded.item.pending().next().is_some() && loaded.item.wake_at().is_some_and(|at| at <= now);
         if !due {
             return None;
         }
+        let Withdrawal { whereabouts, held } = if settle::decides_by_time(&loaded.item, now) {
+            self.withdraw(&loaded.item).await
+        } else {
+            Withdrawal::without(Whereabouts::Nothing)
+        };
         let topology = self.topology();
         let policy = topology.policy_for(&loaded.item.next_hop);
         let quoted = Quoted::of(&topology, &loaded.message, &loaded.content).await;
-        settle::settle_by_time(quoted.context(&loaded.message, &policy), &loaded.item)
+        // As of the time at which it was asked whether anything is to be taken back.
+        let context = Context { now, ..quoted.context(&loaded.message, &policy) };
+        settle::settle_by_time(context, &loaded.item, &whereabouts).map(|settlement| (settlement, held))
     }
 
     /// Keeps a DSN that has failed in BadMail, where a person finds it. When that cannot be done there is no lease to settle
@@ -333,14 +356,14 @@ impl Settler {
 
     /// Does what follows from a settlement at once, and gives what follows when it is durable.
     fn follow(&self, item: &Item, settlement: &Settlement) -> Follow {
-        let connector = item.next_hop.connector.to_string();
-        self.metrics.settled(&connector, settlement);
+        let name = &item.next_hop.connector;
+        self.metrics.settled(name, settlement);
         self.apply(&item.next_hop, &settlement.queue);
         let dsns = (!settlement.write.dsns.is_empty()).then(|| self.outbox.clone());
-        let receipts: Vec<_> = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
-        let watch =
-            (!receipts.is_empty()).then(|| Watch { watchers: self.watchers.clone(), connector, receipts });
-        Follow { dsns, watch }
+        let begun = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
+        let ended = settlement.write.finished_receipts.iter().map(|(_, id)| id.clone()).collect();
+        let news = News { connectors: self.connectors.clone(), connector: name.clone(), begun, ended };
+        Follow { dsns, news, held: None }
     }
 
     fn apply(&self, hop: &NextHop, effect: &QueueEffect) {
@@ -412,7 +435,8 @@ pub struct Settled {
 /// What happens once a settlement is on the disk.
 struct Follow {
     dsns: Option<Arc<Notify>>,
-    watch: Option<Watch>,
+    news: News,
+    held: Option<HandedIn>,
 }
 
 impl Follow {
@@ -420,17 +444,51 @@ impl Follow {
         if let Some(outbox) = self.dsns {
             outbox.notify_one();
         }
-        if let Some(Watch { watchers, connector, receipts }) = self.watch {
-            watchers(&connector, &receipts);
+        self.news.tell();
+        // Not before its settlement is durable: a crash would leave neither the file nor a word about it.
+        if let Some(held) = self.held {
+            held.settled();
+        }
+    }
+
+    /// Nothing was stored.
+    fn refused(self, error: &StoreError) {
+        if let Some(held) = self.held {
+            held.refused(error);
         }
     }
 }
 
-/// Receipts to look out for.
-struct Watch {
-    watchers: Watchers,
-    connector: String,
-    receipts: Vec<(String, Timestamp)>,
+impl Settled {
+    /// What was taken back for this settlement: it is done with when that is durable, and put back when it is refused.
+    #[must_use]
+    pub fn holding(mut self, held: Option<Held>) -> Self {
+        self.follow.held = held.map(Held::hand_in);
+        self
+    }
+}
+
+/// What a connector is told once it is durable: receipts to look out for, and receipts that nobody waits for any more.
+struct News {
+    connectors: Arc<CurrentConnectors>,
+    connector: Arc<str>,
+    begun: Vec<(String, Timestamp)>,
+    ended: Vec<String>,
+}
+
+impl News {
+    fn tell(self) {
+        if self.begun.is_empty() && self.ended.is_empty() {
+            return;
+        }
+        let Some(connector) = self.connectors.get(&self.connector) else { return };
+        if !self.begun.is_empty() {
+            connector.watch(&self.begun);
+        }
+        if !self.ended.is_empty() {
+            connector.forget(&self.ended);
+        }
+    }
 }
 
 impl IntoFuture for Settled {
@@ -439,7 +497,13 @@ impl IntoFuture for Settled {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let done = self.commit.await?;
+            let done = match self.commit.await {
+                Ok(done) => done,
+                Err(error) => {
+                    self.follow.refused(&error);
+                    return Err(error);
+                }
+            };
             self.follow.happen();
             Ok(done)
         })

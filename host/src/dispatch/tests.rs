@@ -244,7 +244,7 @@ impl World {
             metrics.clone(),
             Arc::new(Notify::new()),
             mpsc::unbounded_channel().0,
-            Arc::new(|_, _| {}),
+            Arc::default(),
         ));
         let (sender, told) = mpsc::unbounded_channel();
         let acts = Arc::new(Mutex::new(acts.into_iter().collect()));

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_drop::{DirectoryId, DropSettings};
 use postern_model::{EventKind, Fate, Item, ItemId, ItemState, MessageId, RecipientState, TrackingEvent};
 use postern_store::{Counters, ReceiptKey, StoredReceipt};
 use serde::{Deserialize, Serialize};
 
 use super::{OperateError, Operations};
 use crate::config::{Config, ForeignConfig};
+use crate::connector::foreign::{self, Record};
 use crate::tracking::{Archive, DayFile, fate_of};
 
 /// How often a busy host is looked at again for a still picture.
@@ -26,16 +28,24 @@ const PICKUP_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 struct DropFolder {
     connector: String,
-    directory: PathBuf,
+    settings: DropSettings,
+    /// The record of which directory its files lie in.
+    record: PathBuf,
 }
 
 impl DropFolder {
     fn all(config: &Config) -> Vec<Self> {
         let of = |foreign: &ForeignConfig| Self {
             connector: foreign.common.name.to_string(),
-            directory: foreign.drop_directory.clone(),
+            settings: foreign::settings(foreign),
+            record: Record::path(&config.host.data_directory, &foreign.common.name),
         };
         config.foreign_connectors.iter().map(of).collect()
+    }
+
+    /// Which directory is there at this moment, and which one files lie in; `None` when that cannot be read.
+    fn directories(&self) -> Option<(Option<DirectoryId>, Record)> {
+        Some((DirectoryId::look(&self.settings).ok()?, Record::read(&self.record).ok()?))
     }
 }
 
@@ -59,6 +69,10 @@ pub struct Audit {
     pub balanced: bool,
     /// What is missing, too much or unreadable.
     pub faults: Vec<String>,
+    /// Drop files that went away with their directory: nobody can tell whether they were taken. The books are in order
+    /// all the same, since those who wait for them are pending.
+    #[serde(default)]
+    pub vanished: Vec<String>,
 }
 
 impl Audit {
@@ -106,13 +120,14 @@ pub async fn run(operations: &Operations) -> Result<Audit, OperateError> {
             continue;
         }
         let mut faults = store.check_bodies().await?;
-        faults.extend(receipts(operations, &live).await?);
+        let (wrong, vanished) = receipts(operations, &live).await?;
+        faults.extend(wrong);
         let mut suspects = suspects(&book, &live);
         if !still && !suspects.is_empty() {
             suspects = second_look(operations, suspects).await?;
         }
         faults.extend(suspects.into_iter().map(|s| s.fault));
-        return Ok(balance(&after, &book, &live, faults, still));
+        return Ok(Audit { vanished, ..balance(&after, &book, &live, faults, still) });
     }
 }
 
@@ -375,12 +390,14 @@ async fn records<'f>(
     Ok(records)
 }
 
-/// Receipts against the recipients that wait for them, and against the files in the drop folders. What seems wrong is
-/// looked at once more: it may have been settled meanwhile.
-async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, OperateError> {
+/// Receipts against the recipients that wait for them, and against the files in the drop folders: what is wrong, and
+/// which files went away with their directory. What seems wrong is looked at once more: it may have been settled
+/// meanwhile.
+async fn receipts(operations: &Operations, live: &Live) -> Result<(Vec<String>, Vec<String>), OperateError> {
     let topology = operations.settler.topology();
     let folders = DropFolder::all(&topology.config);
     let Records { known, missing } = records(operations, &topology.config, &folders).await?;
+    let (vanished, missing) = went_with_directory(missing);
     let mut faults = unrecorded_pickups(operations, missing).await?;
     for awaited in &live.awaited {
         let (connector, ReceiptKey { id, item }) = awaited;
@@ -402,7 +419,30 @@ async fn receipts(operations: &Operations, live: &Live) -> Result<Vec<String>, O
             ));
         }
     }
-    Ok(faults)
+    Ok((faults, vanished))
+}
+
+/// Divides files that are gone: those that lie in another directory than the one that is there now, in words, and the
+/// rest.
+fn went_with_directory(
+    missing: Vec<(&DropFolder, StoredReceipt)>,
+) -> (Vec<String>, Vec<(&DropFolder, StoredReceipt)>) {
+    let mut folders: BTreeMap<&str, Option<(Option<DirectoryId>, Record)>> = BTreeMap::new();
+    let (mut vanished, mut rest) = (Vec::new(), Vec::new());
+    for (folder, receipt) in missing {
+        let directories = folders.entry(&folder.connector).or_insert_with(|| folder.directories());
+        let lies_elsewhere = directories.as_ref().is_some_and(|(there, record)| {
+            let there = there.as_ref().map(DirectoryId::as_str);
+            record.directory_of(&receipt.id).is_some_and(|lies_in| there != Some(lies_in))
+        });
+        if lies_elsewhere {
+            let (id, message, path) = (&receipt.id, receipt.item.message, folder.settings.path.display());
+            vanished.push(format!("drop file {id} of message {message} went away with its directory {path}"));
+        } else {
+            rest.push((folder, receipt));
+        }
+    }
+    (vanished, rest)
 }
 
 /// Whether the receipt, looked at again, is on record.
@@ -417,10 +457,10 @@ async fn is_on_record(
 
 /// A gateway may have claimed the file by a longer name.
 fn is_there(folder: &DropFolder, name: &str) -> bool {
-    if folder.directory.join(name).exists() {
+    if folder.settings.path.join(name).exists() {
         return true;
     }
-    std::fs::read_dir(&folder.directory).is_ok_and(|entries| {
+    std::fs::read_dir(&folder.settings.path).is_ok_and(|entries| {
         entries.flatten().any(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(name)))
     })
 }
@@ -450,7 +490,7 @@ async fn unrecorded_pickups(
             "drop file {} of message {} is gone from {}, and no pickup is on record{}",
             receipt.id,
             receipt.item.message,
-            folder.directory.display(),
+            folder.settings.path.display(),
             if operations.is_running() {
                 ""
             } else {
@@ -528,6 +568,7 @@ fn balance(counters: &Counters, book: &Book, live: &Live, mut faults: Vec<String
         pending: live.pending,
         balanced: false,
         faults,
+        vanished: Vec::new(),
     };
     let decided: u64 = counters.fates.values().sum();
     let sum = decided + audit.queued + audit.poison + audit.pending;

@@ -1,11 +1,11 @@
-//! Messages: show, suspend, resume, retry, remove.
+//! Messages: show, suspend, resume, retry.
 
 use postern_model::{Item, ItemId, ItemState, MessageId, RecipientState};
 use postern_store::Loaded;
 use serde_json::{Value, json};
 
 use super::{OperateError, Operations};
-use crate::settle::{self, Context, Settlement};
+use crate::settle;
 
 /// A message with its items and recipients.
 pub async fn message(operations: &Operations, id: MessageId) -> Result<Value, OperateError> {
@@ -28,25 +28,6 @@ pub async fn set_state(
     state: ItemState,
     dry_run: bool,
 ) -> Result<Value, OperateError> {
-    change(operations, id, dry_run, |context, item| settle::set_state(context, item, state)).await
-}
-
-/// Removes every item of a message, with a failure DSN to its sender or without.
-pub async fn remove(
-    operations: &Operations,
-    id: MessageId,
-    notify: bool,
-    dry_run: bool,
-) -> Result<Value, OperateError> {
-    change(operations, id, dry_run, |context, item| settle::remove(context, item, notify)).await
-}
-
-async fn change(
-    operations: &Operations,
-    id: MessageId,
-    dry_run: bool,
-    decide: impl Fn(Context<'_>, &Item) -> Settlement,
-) -> Result<Value, OperateError> {
     let items: Vec<ItemId> = operations.store().index().locate(id);
     if items.is_empty() {
         return Err(not_queued(id));
@@ -67,7 +48,8 @@ async fn change(
         let topology = operations.settler.topology();
         let policy = topology.policy_for(&loaded.item.next_hop);
         let quoted = operations.settler.quoted(&loaded).await;
-        let settlement = decide(quoted.context(&loaded.message, &policy), &loaded.item);
+        let context = quoted.context(&loaded.message, &policy);
+        let settlement = settle::set_state(context, &loaded.item, state);
         let retried = settlement.write.after.as_ref().is_some_and(|item| item.state == ItemState::Active);
         operations.settler.hand_in(lease, &loaded.item, settlement).await?;
         if retried && store.index().failures(&loaded.item.next_hop) > 0 {
@@ -86,11 +68,11 @@ async fn change(
     )
 }
 
-fn open_recipients(loaded: &Loaded) -> usize {
+pub(super) fn open_recipients(loaded: &Loaded) -> usize {
     loaded.item.queued().count() + loaded.item.pending().count()
 }
 
-fn not_queued(id: MessageId) -> OperateError {
+pub(super) fn not_queued(id: MessageId) -> OperateError {
     OperateError::NotFound(format!(
         "message {id} is not in the queue: `postern track --message {id}` tells what became of it"
     ))

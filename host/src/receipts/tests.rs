@@ -35,7 +35,7 @@ impl Site {
             Arc::new(Metrics::default()),
             Arc::default(),
             door.sender().clone(),
-            Arc::new(|_, _| {}),
+            Arc::default(),
         );
         (Self { _folder: folder, store, settler: Arc::new(settler), door }, queue)
     }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::connector::CurrentConnectors;
-use crate::dispatch::{Settler, Watchers};
+use crate::dispatch::Settler;
 use crate::metrics::Metrics;
 use crate::receipts::{ReceiptDoor, ReceiptQueue};
 use crate::topology::{CurrentTopology, Topology};
@@ -33,19 +33,13 @@ impl Core {
         let metrics = Arc::new(Metrics::default());
         let outbox = Arc::new(Notify::new());
         let connectors: Arc<CurrentConnectors> = Arc::default();
-        let known = connectors.clone();
-        let watchers: Watchers = Arc::new(move |name, receipts| {
-            if let Some(connector) = known.get(name) {
-                connector.watch(receipts);
-            }
-        });
         let settler = Arc::new(Settler::new(
             store.clone(),
             topology.clone(),
             metrics.clone(),
             outbox.clone(),
             receipts.sender().clone(),
-            watchers,
+            connectors.clone(),
         ));
         (Self { store, topology, metrics, outbox, receipts, settler, connectors }, arriving)
     }

@@ -92,6 +92,7 @@ impl Site {
         let difference = Difference::from_nothing(config);
         let bound = moving.doors.bind(config).await?;
         let connectors = moving.ways_out.build(config, &difference.ways_out.begun).await?;
+        moving.ways_out.let_withdraw(config);
         Ok(Opening { difference, bound, connectors })
     }
 
@@ -134,6 +135,7 @@ impl Site {
         self.core.topology.swap(Topology::build(config.clone()));
         // DSNs that wait for want of a connector may have one now.
         self.core.outbox.notify_one();
+        moving.ways_out.let_withdraw(&config);
         moving.doors.close(&difference.doors.ended);
         moving.doors.open(&config, &difference.doors.begun, bound);
         let deadline = Instant::now() + config.host.shutdown_grace;

@@ -33,6 +33,11 @@ impl WaysOut {
         Self { core, factory: Arc::new(factory), running: BTreeMap::new() }
     }
 
+    /// Lets drop files of a config's connectors be withdrawn, also of those that do not run, or not at this moment.
+    pub fn let_withdraw(&self, config: &Config) {
+        self.core.connectors.set_idle(self.factory.build_idle(config));
+    }
+
     /// Builds connectors of a config; agents are compiled. They deliver nothing yet.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod attempt;
 mod expiry;
 mod operator;
 mod receipt;
+mod whereabouts;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use crate::dsn;
 use crate::retry::{self, DelayPolicy};
 
 pub use attempt::{settle, without_outcomes};
-pub use expiry::settle_by_time;
+pub use expiry::{decides_by_time, settle_by_time};
 pub use operator::{remove, set_state};
 pub use receipt::settle_receipt;
 

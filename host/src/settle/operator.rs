@@ -3,21 +3,50 @@
 use jiff::Timestamp;
 use postern_model::{EventKind, Fate, Item, ItemState, RecipientState, Response};
 
+use super::whereabouts::{fate, settle_taken};
 use super::{Context, Draft, QueueEffect, Settlement, Told};
+use crate::connector::Whereabouts;
 use crate::retry;
 
-/// Removes the item: every recipient that is not done ends as removed, or as failed with a DSN when `tell` is set.
-pub fn remove(context: Context<'_>, item: &Item, tell: bool) -> Settlement {
+/// Removes the item: every recipient that is not done ends as removed, or as failed with a DSN when `tell` is set. If the
+/// far end has what was handed over of it, or may have it, they end as that instead.
+///
+/// # Errors
+/// Why it cannot be removed now; nothing is settled.
+pub fn remove(
+    context: Context<'_>,
+    item: &Item,
+    tell: bool,
+    whereabouts: &Whereabouts,
+) -> Result<Settlement, String> {
+    match whereabouts {
+        Whereabouts::Taken(receipt) => return Ok(settle_taken(context, item, receipt)),
+        Whereabouts::Claimed { file, new } => {
+            return Err(format!(
+                "the gateway is at work on {file}, as {new}: it was not withdrawn, and is done when the gateway is"
+            ));
+        }
+        Whereabouts::Unreachable { file, why } => {
+            return Err(format!(
+                "{file} could not be withdrawn, so the gateway may still send it; bring the drop directory back and \
+                 try again: {why}"
+            ));
+        }
+        Whereabouts::Nothing | Whereabouts::Withdrawn { .. } | Whereabouts::Vanished { .. } => {}
+    }
     let mut draft = Draft::new(context, item);
     for position in 0..item.recipients.len() {
         if matches!(item.recipients[position].state, RecipientState::Final { .. }) {
             continue;
         }
         let response = Response::new(550, (5, 7, 0), "removed from the queue by an operator");
-        let fate = if tell { Fate::Failed } else { Fate::Removed };
-        draft.conclude(position, fate, response, Told::default());
+        let removed = if tell { Fate::Failed } else { Fate::Removed };
+        let otherwise = (removed, response, Told::default());
+        let (fate, response, told) = fate(context.policy, whereabouts, otherwise);
+        // Whether the sender is told is the operator's choice.
+        draft.conclude(position, fate, response, Told { reports_itself: !tell, ..told });
     }
-    draft.finish(QueueEffect::None)
+    Ok(draft.finish(QueueEffect::None))
 }
 
 /// Suspends, resumes or releases an item, or has it tried now. Resuming and retrying make it due at once; an item

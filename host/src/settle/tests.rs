@@ -7,6 +7,7 @@ mod notices;
 mod operators;
 mod receipts;
 mod time;
+mod whereabouts;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
@@ -17,6 +18,7 @@ use postern_model::{
 
 use super::{Context, Policy, QueueEffect, Settlement};
 use crate::config::{OnReceiptExpiry, RetryPlan};
+use crate::connector::Whereabouts;
 use crate::retry::DelayPolicy;
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -153,12 +155,21 @@ impl World {
     }
 
     fn by_time(&mut self) -> Option<Settlement> {
-        super::settle_by_time(self.context(), &self.item).map(|s| self.keep(s))
+        self.by_time_with(&Whereabouts::Nothing)
+    }
+
+    /// As [`Self::by_time`], with something that was handed over.
+    fn by_time_with(&mut self, whereabouts: &Whereabouts) -> Option<Settlement> {
+        super::settle_by_time(self.context(), &self.item, whereabouts).map(|s| self.keep(s))
     }
 
     fn remove(&mut self, tell: bool) -> Settlement {
-        let settlement = super::remove(self.context(), &self.item, tell);
-        self.keep(settlement)
+        self.remove_with(tell, &Whereabouts::Nothing).unwrap()
+    }
+
+    /// As [`Self::remove`], with something that was handed over.
+    fn remove_with(&mut self, tell: bool, whereabouts: &Whereabouts) -> Result<Settlement, String> {
+        super::remove(self.context(), &self.item, tell, whereabouts).map(|s| self.keep(s))
     }
 
     fn set_state(&mut self, state: ItemState) -> Settlement {

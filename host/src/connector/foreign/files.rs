@@ -1,95 +1,155 @@
 //! Files: what is known of published drop files, by their names. No file system: a record in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+
+use super::record::Record;
 
 /// How far a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Published; the queue's record of that is on its way to the disk.
     InFlight,
-    /// Taken before the queue's record was durable: a fast gateway.
-    TakenEarly,
+    /// Taken, or taken back by us, before the queue's record was told: it is still to come.
+    EndedEarly,
     /// On the queue's record, and not yet taken.
     Outstanding,
-    /// It went away with its directory: nobody can tell whether it was taken.
-    Vanished,
+}
+
+/// What is known of a file.
+#[derive(Clone, Debug)]
+struct File {
+    stage: Stage,
+    /// Since when.
+    since: Timestamp,
+    /// The directory that it lies in; `None`: that of the kept record, which was not read yet.
+    directory: Option<Arc<str>>,
 }
 
 /// What is known of published files, by their names.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// How far each is, and since when.
-    files: BTreeMap<String, (Stage, Timestamp)>,
+    files: BTreeMap<String, File>,
+    /// The directory that is published to, once one was opened.
+    current: Option<Arc<str>>,
     /// When somebody was last told that files lie about.
     warned_at: Option<Timestamp>,
 }
 
 impl Files {
-    /// It can be seen by the gateway, which may have been faster than this call.
-    pub(super) fn published(&mut self, name: &str, now: Timestamp) {
-        self.files.entry(name.to_owned()).or_insert((Stage::InFlight, now));
+    /// It can be seen by the gateway of this directory, which may have been faster than this call.
+    pub(super) fn published(&mut self, name: &str, directory: &Arc<str>, now: Timestamp) {
+        let known = self.files.get(name).map(|file| file.stage);
+        if known != Some(Stage::EndedEarly) {
+            let file = File { stage: Stage::InFlight, since: now, directory: Some(directory.clone()) };
+            self.files.insert(name.to_owned(), file);
+        }
     }
 
     /// The gateway took it.
     pub(super) fn taken(&mut self, name: &str, now: Timestamp) {
         let before = self.files.remove(name);
-        if before.is_none_or(|(stage, _)| stage != Stage::Outstanding) {
-            self.files.insert(name.to_owned(), (Stage::TakenEarly, now));
+        if before.as_ref().is_none_or(|file| file.stage != Stage::Outstanding) {
+            let directory = before.and_then(|file| file.directory);
+            self.files.insert(name.to_owned(), File { stage: Stage::EndedEarly, since: now, directory });
         }
     }
 
     /// Its hand-over, begun at `at`, is on record.
     pub(super) fn recorded(&mut self, name: &str, at: Timestamp) {
-        match self.files.remove(name).map(|(stage, _)| stage) {
-            Some(Stage::TakenEarly) => {}
-            Some(Stage::Vanished) => drop(self.files.insert(name.to_owned(), (Stage::Vanished, at))),
-            Some(Stage::InFlight | Stage::Outstanding) | None => {
-                self.files.insert(name.to_owned(), (Stage::Outstanding, at));
+        match self.files.remove(name) {
+            Some(File { stage: Stage::EndedEarly, .. }) => {}
+            before => {
+                let directory = before.and_then(|file| file.directory);
+                let file = File { stage: Stage::Outstanding, since: at, directory };
+                self.files.insert(name.to_owned(), file);
             }
         }
     }
 
-    /// Its directory was replaced by another one without it.
-    pub(super) fn vanished(&mut self, name: &str) {
-        if let Some((stage, _)) = self.files.get_mut(name) {
-            *stage = Stage::Vanished;
+    /// Nobody waits for it any more, or it was taken back for good. Its record may still be to come.
+    pub(super) fn forget(&mut self, name: &str) {
+        match self.files.get_mut(name) {
+            Some(file) if file.stage == Stage::Outstanding => drop(self.files.remove(name)),
+            Some(file) => file.stage = Stage::EndedEarly,
+            None => {}
         }
     }
 
-    /// Whether files that vanished lie there again: their directory is back. They are outstanding from now on, and
-    /// what does not lie there went away with the directory that was in its place.
-    pub(super) fn come_back(&mut self, is_there: impl Fn(&str) -> bool) -> bool {
-        let gone = |stage: Stage| stage == Stage::Vanished;
-        if !self.files.iter().any(|(name, (stage, _))| gone(*stage) && is_there(name)) {
-            return false;
-        }
-        for (name, (stage, _)) in &mut self.files {
-            if *stage != Stage::TakenEarly {
-                *stage = if is_there(name) { Stage::Outstanding } else { Stage::Vanished };
+    /// Whether anything is known of it.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// The directory that it was published to, as far as known.
+    pub(super) fn directory_of(&self, name: &str) -> Option<&Arc<str>> {
+        self.files.get(name)?.directory.as_ref()
+    }
+
+    /// This directory was opened. `record` is what an earlier run kept, and `lying` says which of some files lie in the
+    /// directory by their names: those came along with it. Returns how many do not.
+    pub(super) fn opened(
+        &mut self,
+        directory: &Arc<str>,
+        record: &Record,
+        lying: impl Fn(&[&str]) -> BTreeSet<String>,
+    ) -> usize {
+        for (name, file) in &mut self.files {
+            if file.directory.is_none() {
+                let other = record.directory_of(name).filter(|known| *known != &**directory);
+                file.directory = Some(other.map_or_else(|| directory.clone(), Arc::from));
             }
         }
-        true
+        self.current = Some(directory.clone());
+        let elsewhere: Vec<&str> = self.elsewhere().map(|(name, _)| name).collect();
+        let here = if elsewhere.is_empty() { BTreeSet::new() } else { lying(&elsewhere) };
+        for name in &here {
+            if let Some(file) = self.files.get_mut(name) {
+                file.directory = Some(directory.clone());
+            }
+        }
+        self.elsewhere().count()
     }
 
-    /// The files that lie there as far as known: a watcher that starts must be told of them.
+    /// Files are published to this directory from now on. Says whether it is another one than before.
+    pub(super) fn publishing_to(&mut self, directory: &Arc<str>) -> bool {
+        let changed = self.current.as_ref() != Some(directory);
+        self.current = Some(directory.clone());
+        changed
+    }
+
+    /// What is to be kept of this for the next run; `None` before a directory was opened.
+    pub(super) fn record(&self) -> Option<Record> {
+        Some(Record::new(self.current.as_ref()?, self.elsewhere()))
+    }
+
+    /// Files that lie in another directory, with it.
+    fn elsewhere(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().filter(|(_, file)| file.stage != Stage::EndedEarly).filter_map(|(name, file)| {
+            let directory = file.directory.as_ref().filter(|d| self.current.as_ref() != Some(d))?;
+            Some((name.as_str(), &**directory))
+        })
+    }
+
+    /// The files that lie in the directory as far as known: a watcher that starts must be told of them.
     pub(super) fn present(&self) -> impl Iterator<Item = &str> {
-        let lies = |stage: &Stage| matches!(stage, Stage::InFlight | Stage::Outstanding);
-        self.files.iter().filter(move |(_, (stage, _))| lies(stage)).map(|(name, _)| name.as_str())
+        let lies = |file: &File| {
+            file.stage != Stage::EndedEarly && (file.directory.is_none() || file.directory == self.current)
+        };
+        self.files.iter().filter(move |(_, file)| lies(file)).map(|(name, _)| name.as_str())
     }
 
     /// Forgets what was never recorded for `age` and belongs to no item in the queue: its item was removed meanwhile.
     pub(super) fn prune(&mut self, now: Timestamp, age: SignedDuration, is_queued: impl Fn(&str) -> bool) {
-        self.files.retain(|name, (stage, since)| {
-            matches!(stage, Stage::Outstanding | Stage::Vanished)
-                || since.duration_until(now) < age
-                || is_queued(name)
+        self.files.retain(|name, file| {
+            file.stage == Stage::Outstanding || file.since.duration_until(now) < age || is_queued(name)
         });
     }
 
-    /// How many files have lain for `limit`, and since when the oldest, if somebody has to be told now: not more often
-    /// than every `repeat`.
+    /// How many files have lain in the directory for `limit`, and since when the oldest, if somebody has to be told now:
+    /// not more often than every `repeat`.
     pub(super) fn unclaimed(
         &mut self,
         now: Timestamp,
@@ -99,7 +159,8 @@ impl Files {
         if self.warned_at.is_some_and(|at| at.duration_until(now) < repeat) {
             return None;
         }
-        let lying = self.files.values().filter(|(stage, _)| *stage == Stage::Outstanding).map(|(_, at)| *at);
+        let lies = |file: &&File| file.stage == Stage::Outstanding && file.directory == self.current;
+        let lying = self.files.values().filter(lies).map(|file| file.since);
         let (count, oldest) = lying
             .filter(|at| at.duration_until(now) >= limit)
             .fold((0, None::<Timestamp>), |(n, oldest), at| (n + 1, Some(oldest.map_or(at, |o| o.min(at)))));
@@ -124,10 +185,29 @@ mod tests {
         files.present().collect()
     }
 
+    fn id(name: &str) -> Arc<str> {
+        name.into()
+    }
+
+    /// Opens a directory in which these files lie. How many lie elsewhere.
+    fn open(files: &mut Files, directory: &str, record: &Record, there: &[&str]) -> usize {
+        files.opened(&id(directory), record, |asked| {
+            asked.iter().filter(|name| there.contains(name)).map(ToString::to_string).collect()
+        })
+    }
+
+    /// What a run knows at its start: the record of an earlier one, and the receipts.
+    fn started(names: &[&str]) -> Files {
+        let mut files = Files::default();
+        names.iter().for_each(|name| files.recorded(name, at(0)));
+        files
+    }
+
     #[test]
     fn a_file_is_watched_from_its_publication_until_it_is_taken() {
         let mut files = Files::default();
-        files.published("a", at(0));
+        open(&mut files, "A", &Record::default(), &[]);
+        files.published("a", &id("A"), at(0));
         assert_eq!(present(&files), ["a"], "also before its record is durable");
         files.recorded("a", at(0));
         assert_eq!(present(&files), ["a"]);
@@ -138,13 +218,22 @@ mod tests {
     #[test]
     fn a_gateway_may_be_faster_than_the_record_and_than_the_publisher() {
         let mut files = Files::default();
-        files.published("a", at(0));
+        files.published("a", &id("A"), at(0));
         files.taken("a", at(0));
         files.taken("b", at(0));
-        files.published("b", at(0));
+        files.published("b", &id("A"), at(0));
         assert!(present(&files).is_empty());
         files.recorded("a", at(0));
+        files.forget("b");
         files.recorded("b", at(0));
+        assert!(files.files.is_empty(), "also when its receipt is settled before its record is told");
+        files.published("b", &id("A"), at(0));
+        files.forget("b");
+        assert!(present(&files).is_empty());
+        files.recorded("b", at(0));
+        assert!(files.files.is_empty(), "also when it is withdrawn before its record is told");
+        files.recorded("c", at(0));
+        files.forget("c");
         assert!(files.files.is_empty());
     }
 
@@ -152,7 +241,7 @@ mod tests {
     fn what_is_never_recorded_is_forgotten_once_its_item_is_gone() {
         let mut files = Files::default();
         for name in ["young", "queued", "gone"] {
-            files.published(name, at(if name == "young" { 30 } else { 0 }));
+            files.published(name, &id("A"), at(if name == "young" { 30 } else { 0 }));
         }
         files.taken("gone too", at(0));
         files.recorded("outstanding", at(0));
@@ -161,26 +250,68 @@ mod tests {
     }
 
     #[test]
-    fn files_that_vanished_with_their_directory_are_outstanding_again_when_it_is_back() {
+    fn without_a_record_all_known_files_belong_to_the_directory_that_is_there() {
+        let mut files = started(&["old"]);
+        assert_eq!(present(&files), ["old"]);
+        assert_eq!(open(&mut files, "A", &Record::default(), &[]), 0);
+        assert_eq!(present(&files), ["old"]);
+        assert_eq!(files.record(), Some(Record::new("A", [].into_iter())));
+    }
+
+    #[test]
+    fn a_restart_onto_another_directory_leaves_the_files_behind_until_theirs_is_back() {
+        let first = Record::new("A", [].into_iter());
+        let mut files = started(&["lost", "came along"]);
+        assert_eq!(open(&mut files, "B", &first, &["came along"]), 1);
+        assert_eq!(present(&files), ["came along"]);
+        files.published("new", &id("B"), at(0));
+        files.recorded("new", at(0));
+        let second = files.record().unwrap();
+        assert_eq!(second, Record::new("B", [("lost", "A")].into_iter()));
+
+        // The same directory after another restart.
+        let mut files = started(&["lost", "came along", "new"]);
+        assert_eq!(open(&mut files, "B", &second, &[]), 1);
+        assert_eq!(present(&files), ["came along", "new"], "what is not there now was taken");
+
+        // The first is back: now it is the others that lie elsewhere.
+        let mut files = started(&["lost", "came along", "new"]);
+        assert_eq!(open(&mut files, "A", &second, &[]), 2);
+        assert_eq!(present(&files), ["lost"]);
+        let third = files.record().unwrap();
+        assert_eq!(third, Record::new("A", [("came along", "B"), ("new", "B")].into_iter()));
+        // What is settled meanwhile is no longer kept.
+        let mut files = started(&["new"]);
+        open(&mut files, "A", &third, &[]);
+        assert_eq!(files.record(), Some(Record::new("A", [("new", "B")].into_iter())));
+    }
+
+    #[test]
+    fn a_directory_that_changes_in_the_middle_is_noticed_with_its_first_file() {
         let mut files = Files::default();
-        for name in ["old", "lost", "new"] {
-            files.recorded(name, at(0));
-        }
-        files.vanished("old");
-        files.vanished("lost");
-        assert_eq!(present(&files), ["new"]);
-        assert!(!files.come_back(|name| name == "new"));
-        assert!(files.come_back(|name| name == "old"));
-        assert_eq!(present(&files), ["old"], "what lay in the other directory is gone with it");
+        open(&mut files, "A", &Record::default(), &[]);
+        files.published("a", &id("A"), at(0));
+        assert!(!files.publishing_to(&id("A")));
+        assert!(files.publishing_to(&id("B")));
+        files.published("b", &id("B"), at(0));
+        assert_eq!(present(&files), ["b"]);
+        assert_eq!(files.record(), Some(Record::new("B", [("a", "A")].into_iter())));
+        // Published once more: the gateway of the first may have it, too, but this one is watched.
+        files.published("a", &id("B"), at(1));
+        assert_eq!(present(&files), ["a", "b"]);
     }
 
     #[test]
     fn unclaimed_files_are_told_of_now_and_then() {
         let mut files = Files::default();
-        files.published("in flight", at(0));
-        files.recorded("a", at(10));
-        files.recorded("b", at(5));
-        files.recorded("new", at(60));
+        open(&mut files, "A", &Record::default(), &[]);
+        files.published("in flight", &id("A"), at(0));
+        for (name, minutes) in [("a", 10), ("b", 5), ("new", 60)] {
+            files.published(name, &id("A"), at(minutes));
+            files.recorded(name, at(minutes));
+        }
+        files.published("elsewhere", &id("B"), at(0));
+        files.recorded("elsewhere", at(0));
         assert_eq!(files.unclaimed(at(64), HOUR, HOUR), None);
         assert_eq!(files.unclaimed(at(75), HOUR, HOUR), Some((2, at(5))));
         assert_eq!(files.unclaimed(at(80), HOUR, HOUR), None, "it was said");

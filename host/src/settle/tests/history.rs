@@ -187,13 +187,16 @@ impl History {
     fn by_time(&mut self) {
         for item in self.books.items() {
             self.step(&item, "by time");
-            let settlement = super::super::settle_by_time(self.context(), &item);
+            let settlement = super::super::settle_by_time(self.context(), &item, &Whereabouts::Nothing);
             let expected = Expected::of_time(self.context(), &item);
             assert_eq!(settlement.is_some(), expected.is_some(), "whether something is due");
             if let (Some(settlement), Some(expected)) = (settlement, expected) {
                 self.enter(&item, &settlement, &expected);
                 if let Some(after) = &settlement.write.after {
-                    assert!(super::super::settle_by_time(self.context(), after).is_none(), "due twice");
+                    assert!(
+                        super::super::settle_by_time(self.context(), after, &Whereabouts::Nothing).is_none(),
+                        "due twice"
+                    );
                 }
             }
         }
@@ -202,7 +205,7 @@ impl History {
     fn remove(&mut self, item: &Item) {
         let tell = self.rng.bool();
         self.step(item, &format!("remove, tell: {tell}"));
-        let settlement = super::super::remove(self.context(), item, tell);
+        let settlement = super::super::remove(self.context(), item, tell, &Whereabouts::Nothing).unwrap();
         self.enter(item, &settlement, &Expected::of_removal(item, tell));
     }
 
