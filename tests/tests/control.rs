@@ -262,7 +262,7 @@ fn a_second_host_on_the_same_data_directory_is_refused_and_told_who_has_it() {
 /// A data directory that is not ours: we give ours away when we are root; else root has some to offer.
 fn give_data_away(site: &mut Site) {
     if geteuid().is_root() {
-        chown(site.data(), Some(65_534), None).unwrap();
+        chown(site.data(), Some(65_534), None).expect("root may give it away");
     } else {
         site.change("store_reserve", "data_directory = \"/usr\"\nstore_reserve");
     }

@@ -325,7 +325,7 @@ mod tests {
             let entries = std::fs::read_dir(folder.path()).unwrap();
             entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
         };
-        assert_eq!(files(), [path.clone()]);
+        assert_eq!(files(), std::slice::from_ref(&path));
         assert_eq!(search(folder.path(), &[], &Query::default()).unwrap().len(), 1);
         assert_eq!(files(), [path]);
     }
