@@ -171,6 +171,10 @@ async fn open_store_soon(config: &Config) -> Result<SqliteStore, StartError> {
 pub async fn start(config: Config) -> Result<Host, StartError> {
     let data = config.host.data_directory.clone();
     let tracking = data.join("tracking");
+    if let Err(error @ StartError::ForeignData { .. }) = check_owner(&data) {
+        // It may be meant so (a volume of a container); else the service finds files that it cannot write.
+        tracing::warn!("{error}");
+    }
     let store = open_store_soon(&config).await?;
     let incoming = store.incoming();
     let store: Arc<dyn Store> = Arc::new(store);

@@ -7,6 +7,14 @@ use postern_smtp::{Reply, ReplyReader};
 
 use crate::wait::DEADLINE;
 
+/// 421 may come at any time (RFC 5321 3.8): the host ends, and the connection with it.
+fn not_ending(reply: &Reply) -> io::Result<()> {
+    match reply.code {
+        421 => Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("the host ends: {reply:?}"))),
+        _ => Ok(()),
+    }
+}
+
 /// A conversation.
 pub struct SmtpClient {
     stream: TcpStream,
@@ -34,6 +42,7 @@ impl SmtpClient {
     pub fn try_connect(server: SocketAddr) -> io::Result<Self> {
         let mut client = Self::greeted(server)?;
         let hello = client.try_command("EHLO client.example")?;
+        not_ending(&hello)?;
         assert_eq!(hello.code, 250, "{hello:?}");
         Ok(client)
     }
@@ -52,6 +61,7 @@ impl SmtpClient {
         stream.set_write_timeout(Some(DEADLINE))?;
         let mut client = Self { stream, reader: ReplyReader::default(), input: Vec::new() };
         let greeting = client.try_reply()?;
+        not_ending(&greeting)?;
         assert_eq!(greeting.code, 220, "{greeting:?}");
         Ok(client)
     }
@@ -138,6 +148,7 @@ impl SmtpClient {
     /// When DATA itself is refused.
     pub fn data(&mut self, content: &[u8]) -> io::Result<Reply> {
         let reply = self.try_command("DATA")?;
+        not_ending(&reply)?;
         assert_eq!(reply.code, 354, "{reply:?}");
         self.stream.write_all(&stuffed(content))?;
         self.try_reply()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use super::checked::Config;
 
@@ -15,11 +16,62 @@ pub fn starter(host_name: &str) -> String {
     STARTER.replace("@NAME@", name)
 }
 
-/// A systemd unit that gives the host no more than it needs. The configuration is `/etc/postern/postern.toml`; the only
-/// folder that the host may write in is `/var/lib/postern`.
-#[must_use]
-pub fn service_unit() -> String {
-    SERVICE_UNIT.to_owned()
+/// What a systemd unit is written for. All paths are absolute.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The program.
+    pub program: PathBuf,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The folder that it lies in.
+    pub folder: PathBuf,
+    /// As whom the host runs.
+    pub user: String,
+    /// The folders that the host may write in. They must be there when it starts.
+    pub writable: BTreeSet<PathBuf>,
+}
+
+impl Service {
+    /// A systemd unit that gives the host no more than it needs.
+    #[must_use]
+    pub fn unit(&self) -> String {
+        let writable: Vec<String> = self.writable.iter().map(|path| word(path)).collect();
+        let lies_below = |folders: &[&str]| {
+            let mut all = self.writable.iter().chain([&self.program, &self.config]);
+            all.any(|path| folders.iter().any(|folder| path.starts_with(folder)))
+        };
+        // What is hidden from the service cannot be part of it.
+        let home = if lies_below(&["/home", "/root", "/run/user"]) { "read-only" } else { "yes" };
+        let tmp = if lies_below(&["/tmp", "/var/tmp"]) { "no" } else { "yes" };
+        let commands = SERVICE_UNIT
+            .replace("@PROGRAM@", &argument(&self.program))
+            .replace("@CONFIG@", &argument(&self.config));
+        commands
+            .replace("@FOLDER@", &plain(&self.folder))
+            .replace("@USER@", &self.user)
+            .replace("@WRITABLE@", &writable.join(" "))
+            .replace("@HOME@", home)
+            .replace("@TMP@", tmp)
+    }
+}
+
+/// A path where a unit takes the rest of the line: only specifiers must be off (systemd.unit(5)).
+fn plain(path: &Path) -> String {
+    path.display().to_string().replace('%', "%%")
+}
+
+/// A path as one word of a unit's list (systemd.syntax(7)).
+fn word(path: &Path) -> String {
+    let text = plain(path);
+    if text.contains(|c: char| c.is_whitespace() || "\"'\\".contains(c)) {
+        return format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    }
+    text
+}
+
+/// A path as one word of a command line, where variables are replaced (systemd.service(5)).
+fn argument(path: &Path) -> String {
+    word(path).replace('$', "$$")
 }
 
 /// Lines for `/etc/postfix/transport` and `main.cf` that send the domains of this configuration here, and say how.
@@ -67,8 +119,8 @@ const STARTER: &str = r#"# Postern: mail in by SMTP, out to whatever is not SMTP
 # Every key and its default is described in docs/config.md. Relative paths count from the folder of this file.
 # `postern check` reads this file and tells everything that is wrong with it.
 
-# The systemd unit beside this file lets the host write in /var/lib/postern only. With it, data_directory is
-# "/var/lib/postern", and drop directories lie below that or are listed in the unit.
+# The systemd unit beside this file lets the host write in the folders data and drop below this one, and nowhere else:
+# another data_directory or drop_directory must be listed in its ReadWritePaths.
 [host]
 name = "@NAME@"
 data_directory = "data"
@@ -125,15 +177,13 @@ Wants=network-online.target
 
 [Service]
 Type=exec
-ExecStartPre=/usr/local/bin/postern check --config /etc/postern/postern.toml
-ExecStart=/usr/local/bin/postern run --config /etc/postern/postern.toml
-ExecReload=/usr/local/bin/postern reload --config /etc/postern/postern.toml
-User=postern
-Group=postern
-WorkingDirectory=/var/lib/postern
-StateDirectory=postern
-StateDirectoryMode=0750
+ExecStartPre=@PROGRAM@ check --config @CONFIG@
+ExecStart=@PROGRAM@ run --config @CONFIG@
+ExecReload=@PROGRAM@ reload --config @CONFIG@
+User=@USER@
+WorkingDirectory=@FOLDER@
 UMask=0027
+# Exit code 4 among them: the store has stopped after a write or sync that failed, and a new start reads it anew.
 Restart=on-failure
 RestartSec=2s
 TimeoutStopSec=45s
@@ -144,10 +194,12 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 
-# The host can write in /var/lib/postern only. Other drop directories must be listed: ReadWritePaths=/srv/drop
+# The host can write in these folders only, which must be there when it starts: its data directory, and where its drop
+# directories lie.
+ReadWritePaths=@WRITABLE@
 ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
+ProtectHome=@HOME@
+PrivateTmp=@TMP@
 PrivateDevices=yes
 ProtectClock=yes
 ProtectControlGroups=yes
@@ -210,11 +262,58 @@ mod tests {
         assert_eq!(config.rewrites.len(), 1);
     }
 
+    fn service(folder: &str) -> Service {
+        let folder = Path::new(folder);
+        Service {
+            program: "/usr/local/bin/postern".into(),
+            config: folder.join("postern.toml"),
+            folder: folder.to_owned(),
+            user: "postern".to_owned(),
+            writable: [folder.join("data"), folder.join("drop")].into(),
+        }
+    }
+
+    /// The value of a key of a unit that has it once.
+    fn value<'a>(unit: &'a str, key: &str) -> &'a str {
+        let mut all = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let first = all.next().unwrap_or_else(|| panic!("no {key}"));
+        assert_eq!(all.next(), None, "{key}");
+        first
+    }
+
     #[test]
-    fn the_unit_runs_the_host_and_stops_later_than_its_grace() {
-        let unit = service_unit();
-        assert!(unit.contains("ExecStart=/usr/local/bin/postern run --config "));
-        let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+    fn the_unit_names_the_folders_that_it_is_for_and_hides_none_of_them() {
+        let unit = service("/etc/postern").unit();
+        assert!(
+            !unit.contains('@') || unit.matches('@').count() == 1,
+            "only @system-service is left:\n{unit}"
+        );
+        let run = "/usr/local/bin/postern run --config /etc/postern/postern.toml";
+        assert_eq!(value(&unit, "ExecStart"), run);
+        assert_eq!(value(&unit, "ReadWritePaths"), "/etc/postern/data /etc/postern/drop");
+        assert_eq!((value(&unit, "WorkingDirectory"), value(&unit, "User")), ("/etc/postern", "postern"));
+        assert_eq!((value(&unit, "ProtectHome"), value(&unit, "PrivateTmp")), ("yes", "yes"));
+        assert_eq!(value(&service("/home/jo/site").unit(), "ProtectHome"), "read-only");
+        assert_eq!(value(&service("/homes/jo").unit(), "ProtectHome"), "yes");
+        assert_eq!(value(&service("/tmp/site").unit(), "PrivateTmp"), "no");
+    }
+
+    #[test]
+    fn paths_of_any_form_stay_one_word_in_the_unit() {
+        let unit = service("/srv/a b/50%/$HOME/\"q\"").unit();
+        assert_eq!(
+            value(&unit, "ReadWritePaths"),
+            r#""/srv/a b/50%%/$HOME/\"q\"/data" "/srv/a b/50%%/$HOME/\"q\"/drop""#
+        );
+        let config = r#""/srv/a b/50%%/$$HOME/\"q\"/postern.toml""#;
+        assert_eq!(value(&unit, "ExecStart"), format!("/usr/local/bin/postern run --config {config}"));
+        assert_eq!(value(&unit, "WorkingDirectory"), r#"/srv/a b/50%%/$HOME/"q""#);
+    }
+
+    #[test]
+    fn the_unit_stops_later_than_the_grace_of_the_host() {
+        let unit = service("/etc/postern").unit();
+        let stop = value(&unit, "TimeoutStopSec");
         let stop = super::super::parse_duration(stop).unwrap().unsigned_abs();
         assert!(stop > super::super::host::SHUTDOWN_GRACE);
     }
