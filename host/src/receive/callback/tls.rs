@@ -117,3 +117,66 @@ impl Listener for TlsListener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// The kept samples of the agents' tests; `server.pem` is for `fax.example`.
+    fn sample(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("agent/tests/certificates").join(name)
+    }
+
+    fn files(certificate: &str, key: &str) -> CallbackTls {
+        CallbackTls { certificate: sample(certificate), private_key: sample(key) }
+    }
+
+    fn client() -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(sample("ca.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        TlsConnector::from(Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_trusts_the_authority_gets_through_and_one_that_dawdles_holds_nobody_up() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let acceptor = acceptor(&files("server.pem", "server.key")).unwrap();
+        let mut listener = TlsListener::new(socket, acceptor);
+        assert_eq!(listener.local_addr().unwrap(), address);
+        let _dawdler = TcpStream::connect(address).await.unwrap();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await;
+            let mut said = [0; 5];
+            stream.read_exact(&mut said).await.unwrap();
+            stream.write_all(&said).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("fax.example").unwrap();
+        let mut stream = client().connect(name, stream).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = Vec::new();
+        stream.read_to_end(&mut echo).await.unwrap();
+        assert_eq!(echo, b"hello");
+        served.await.unwrap();
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_names_its_file() {
+        let why = |certificate, key| acceptor(&files(certificate, key)).err().unwrap().to_string();
+        assert!(why("none.pem", "server.key").contains("none.pem"));
+        assert!(why("server.pem", "none.key").contains("none.key"));
+        assert!(why("server.pem", "client.key").contains("server.pem"), "the key of another");
+        assert!(why("server.key", "server.key").contains("server.key"), "no certificate in it");
+    }
+}
