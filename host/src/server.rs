@@ -290,6 +290,7 @@ fn reload_of(site: Arc<Site>) -> Reload {
         Box::pin(async move {
             let reloaded = reload(&site).await.map_err(|error| match error {
                 ReloadError::Config(report) => OperateError::Config(report),
+                unstarted @ ReloadError::Unstarted(_) => OperateError::Failed(unstarted.to_string()),
                 other => OperateError::Failed(format!("nothing was changed: {other}")),
             })?;
             Ok(serde_json::to_value(&reloaded).expect("the report is plain data"))
@@ -309,6 +310,7 @@ async fn reload(site: &Site) -> Result<Reloaded, ReloadError> {
             }
             done.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
+        Err(error @ ReloadError::Unstarted(_)) => tracing::error!("{error}"),
         Err(error) => tracing::error!("the config was not taken up, everything runs on as it did: {error}"),
     }
     result

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_model::{
     Arrival, Deferral, DeliveryReport, DeliveryRequest, ItemId, NextHop, Outcome, RecipientOutcome, Response,
 };
-use postern_store::{Intent, Lease, Settle, StoreError};
+use postern_store::{Intent, Lease, StoreError};
 
 use super::Settler;
 use super::settler::{InFlight, Over};
@@ -31,6 +31,16 @@ impl Intents {
     fn get(&self, item: ItemId) -> Option<Intent> {
         self.lock().get(&item).cloned()
     }
+
+    #[cfg(test)]
+    pub fn is_open(&self, item: ItemId) -> bool {
+        self.lock().contains_key(&item)
+    }
+
+    /// To be called when that is durable.
+    pub fn forget(&self, item: ItemId) {
+        self.lock().remove(&item);
+    }
 }
 
 impl Settler {
@@ -43,13 +53,6 @@ impl Settler {
         let count = intents.len();
         self.intents.lock().extend(intents.into_iter().map(|intent| (intent.item, intent)));
         Ok(count)
-    }
-
-    /// The settlement takes the intent away, or the item with it.
-    pub(super) fn forget_intent(&self, write: &Settle) {
-        if write.attempt_ended || write.after.is_none() {
-            self.intents.lock().remove(&write.item);
-        }
     }
 }
 

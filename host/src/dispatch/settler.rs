@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
-    Content, Deferral, DeliveryReport, DeliveryRequest, Item, MessageInfo, NextHop, Outcome, Receipt,
+    Content, Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, MessageInfo, NextHop, Outcome, Receipt,
     Refusal, Return, StateChange, TrackingEvent,
 };
 use postern_store::{AgentStateChange, Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError};
@@ -48,7 +48,7 @@ pub struct Settler {
     /// Places for items that cannot be read.
     unreadable: Arc<Semaphore>,
     /// Hand-overs of which nobody has seen the end.
-    pub(super) intents: Intents,
+    pub(super) intents: Arc<Intents>,
 }
 
 /// How an attempt was settled.
@@ -86,16 +86,7 @@ impl Settler {
         connectors: Arc<CurrentConnectors>,
     ) -> Self {
         let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
-        Self {
-            store,
-            topology,
-            metrics,
-            outbox,
-            receipts,
-            connectors,
-            unreadable,
-            intents: Intents::default(),
-        }
+        Self { store, topology, metrics, outbox, receipts, connectors, unreadable, intents: Arc::default() }
     }
 
     /// Takes back what was handed over of a leased item, before its recipients are settled in another way than by an
@@ -187,19 +178,19 @@ impl Settler {
     ) -> Attempted {
         let receipts = std::mem::take(&mut report.receipts);
         let hop = &request.item.next_hop;
-        let mut not_kept = None;
         let change = report.state.take();
+        let mut not_kept = None;
         let (mut settlement, healthy) = self.made_of(request, &report, over).await;
+        let kept = self.keep_bad_mail(lease, &request.message, &request.content, &settlement).await;
+        let Some(lease) = kept else { return Attempted { healthy, not_kept } };
         if let Some(change) = change {
             settlement.write.agent_state = Some(self.state_change(hop, change));
-            // Waited for, through the store: the lease is still there for what is settled if the state is not kept.
+            // Through the store, so that the lease is still there for what is settled when the state may not be kept.
             match self.store.settle(settlement.write.clone()).await {
                 Ok(_) => {
                     self.log(request, &report, &settlement);
-                    let follow = self.follow(&request.item, &settlement);
-                    self.forget_intent(&settlement.write);
+                    self.follow(&request.item, &settlement).happen();
                     drop(lease);
-                    follow.happen();
                     self.received(hop, receipts);
                     return Attempted { healthy, not_kept };
                 }
@@ -209,15 +200,17 @@ impl Settler {
                     not_kept = Some(why);
                     (settlement, _) = self.made_of(request, &report, over).await;
                 }
-                Err(_) => settlement.write.agent_state = None,
+                // Handed in once more below, still together with its state: both or neither.
+                Err(error) => tracing::warn!(%error, "a settlement with an agent's state was not stored"),
             }
         }
         self.log(request, &report, &settlement);
-        let kept = self.keep_bad_mail(lease, &request.message, &request.content, &settlement).await;
-        let Some(lease) = kept else { return Attempted { healthy, not_kept } };
-        self.forget_intent(&settlement.write);
-        let commit = self.hand_in(lease, &request.item, settlement);
-        in_flight.push(commit).await;
+        let asks_no_more = settlement.write.attempt_ended && settlement.write.after.is_some();
+        in_flight.push(self.hand_in(lease, &request.item, settlement)).await;
+        if asks_no_more {
+            // The item may soon be due again, and its intent must be forgotten by then.
+            in_flight.drain().await;
+        }
         self.received(hop, receipts);
         Attempted { healthy: healthy && not_kept.is_none(), not_kept }
     }
@@ -363,7 +356,10 @@ impl Settler {
         let begun = settlement.write.receipts.iter().map(|r| (r.id.clone(), r.at)).collect();
         let ended = settlement.write.finished_receipts.iter().map(|(_, id)| id.clone()).collect();
         let news = News { connectors: self.connectors.clone(), connector: name.clone(), begun, ended };
-        Follow { dsns, news, held: None }
+        // The settlement takes the intent away, or the item with it.
+        let ended = settlement.write.attempt_ended || settlement.write.after.is_none();
+        let intent = ended.then(|| (self.intents.clone(), item.id));
+        Follow { dsns, news, held: None, intent }
     }
 
     fn apply(&self, hop: &NextHop, effect: &QueueEffect) {
@@ -437,6 +433,8 @@ struct Follow {
     dsns: Option<Arc<Notify>>,
     news: News,
     held: Option<HandedIn>,
+    /// The intent that ends with it.
+    intent: Option<(Arc<Intents>, ItemId)>,
 }
 
 impl Follow {
@@ -445,6 +443,10 @@ impl Follow {
             outbox.notify_one();
         }
         self.news.tell();
+        // Not before either: one that was refused leaves the doubt, and the intent.
+        if let Some((intents, item)) = self.intent {
+            intents.forget(item);
+        }
         // Not before its settlement is durable: a crash would leave neither the file nor a word about it.
         if let Some(held) = self.held {
             held.settled();

@@ -8,17 +8,18 @@ use std::sync::{Mutex, PoisonError};
 use postern_agent::Tick;
 use postern_model::{
     Deferral, DeliveryReport, DeliveryRequest, FailureClass, ItemId, MessageId, Origin, Outcome, Pending,
-    Receipt, RecipientOutcome, Refusal, Response,
+    Receipt, RecipientOutcome, Refusal, Response, StateChange,
 };
-use postern_store::Store;
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
+use postern_store::{Intent, Loaded, Settle, Store};
 use tokio::sync::{Barrier, Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::connector::{BoxFuture, Connection, ConnectorState};
 use crate::metrics::Metrics;
+use crate::settle::{QueueEffect, Settlement};
 use crate::topology::{CurrentTopology, Topology};
 
 const LIMITS: DispatchLimits = DispatchLimits {
@@ -366,7 +367,9 @@ async fn overdue_items_are_settled_side_by_side_and_a_disk_that_takes_nothing_ho
     });
     let (settler, stop) = (world.settler.clone(), world.stop.clone());
     let sweep = tokio::spawn(async move { settler.settle_overdue(leases, WINDOW, &stop).await });
-    while taken.load(Ordering::Relaxed) < WINDOW {
+    // Counted as it is handed in.
+    let handed_in = format!("postern_recipients_total{{connector=\"fax\",what=\"expired\"}} {WINDOW}");
+    while !world.metrics.render(&[], true).contains(&handed_in) {
         tokio::task::yield_now().await;
     }
     world.stop.cancel();
@@ -604,4 +607,51 @@ async fn a_refusal_on_an_idle_connection_closes_it_and_puts_its_queue_into_retry
     assert_eq!((hops[0].items, hops[0].failures), (1, 1));
     assert!(hops[0].last_error.as_deref().is_some_and(|e| e.contains("going down")));
     assert_eq!(world.store.index().item_view(waiting).map(|view| view.attempts), Some(0));
+}
+
+/// The intent of the item's next attempt, on the disk and in memory.
+async fn intended(world: &World, item: ItemId) {
+    let intent =
+        Intent { item, attempt: 1, at: Timestamp::now(), idempotency_keys: vec![format!("{item}-0")] };
+    world.store.put_intent(intent).await.unwrap();
+    assert_eq!(world.settler.load_intents().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_intent_is_forgotten_when_its_end_is_durable_and_not_when_that_was_refused() {
+    let world = World::new(1, []);
+    let id = world.put("a").await;
+    intended(&world, id).await;
+    let item = world.store.load(id).await.unwrap().unwrap().item;
+    let end = |of: ItemId| Settlement {
+        write: Settle { attempt_ended: true, ..Settle::gone_silently(of) },
+        queue: QueueEffect::None,
+        next_attempt: None,
+        bad_mail: false,
+    };
+    let lease = || world.store.index().lease_item(id).unwrap();
+    let another = ItemId { ordinal: 9, ..id };
+    assert!(world.settler.hand_in(lease(), &item, end(another)).await.is_err());
+    assert!(world.settler.intents.is_open(id), "the doubt is still there");
+    world.settler.hand_in(lease(), &item, end(id)).await.unwrap();
+    assert!(!world.settler.intents.is_open(id));
+    assert!(world.store.intents().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_an_agent_wrote_to_its_state_is_settled_with_its_outcomes_or_neither_is() {
+    let world = World::new(1, []);
+    let id = world.put("a").await;
+    let Loaded { message, item, content } = world.store.load(id).await.unwrap().unwrap();
+    let request = DeliveryRequest { message, item, content, attempt: 1 };
+    // A key that no store keeps: not a conflict and not the quota, but a write that fails.
+    let change = StateChange { checks: Vec::new(), writes: vec![(String::new(), Some(b"x".to_vec()))] };
+    let report = DeliveryReport { state: Some(change), ..delivered(&request) };
+    let lease = world.store.index().lease_item(id).unwrap();
+    let mut in_flight = settler::InFlight::new(8);
+    let over = settler::Over { speaks_for_queue: true, ..settler::Over::default() };
+    world.settler.settle_attempt(lease, &request, report, over, &mut in_flight).await;
+    in_flight.drain().await;
+    assert!(world.store.index().item_view(id).is_some(), "it is still to be delivered");
+    assert!(world.store.counters().await.unwrap().fates.is_empty());
 }

@@ -55,7 +55,7 @@ pub struct Reloaded {
     pub receive: BTreeMap<String, Vec<SocketAddr>>,
 }
 
-/// Why nothing was reloaded. Everything runs on as it did.
+/// Why nothing was reloaded: everything runs on as it did, but for [`ReloadError::Unstarted`].
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The config has faults.
@@ -72,6 +72,9 @@ pub enum ReloadError {
         /// Why not.
         reason: String,
     },
+    /// Everything was taken up, but a connector could not be started. Its mail waits.
+    #[error("the config is in force, but not every connector could be started; reload once more: {0}")]
+    Unstarted(StartError),
     /// The host is stopping.
     #[error("the host is stopping")]
     Stopping,
@@ -140,7 +143,7 @@ impl Site {
         moving.doors.open(&config, &difference.doors.begun, bound);
         let deadline = Instant::now() + config.host.shutdown_grace;
         moving.ways_out.end(&difference.ways_out.ended, deadline).await;
-        moving.ways_out.start(&config, connectors).await?;
+        moving.ways_out.start(&config, connectors).await.map_err(ReloadError::Unstarted)?;
         let mut reloaded = difference.into_report();
         reloaded.needs_restart = needs_restart;
         reloaded.warnings = warnings;

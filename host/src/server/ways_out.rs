@@ -1,6 +1,6 @@
 //! WaysOut: the connectors that run, each with its dispatcher, its poller and its look after what it holds open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,10 +91,13 @@ impl WaysOut {
         Ok(())
     }
 
-    /// Which of these have changed where they come from since they were made.
+    /// Which of these have changed where they come from since they were made, or do not run.
     pub async fn outdated(&self, names: Vec<Arc<str>>) -> Result<Vec<Arc<str>>, StartError> {
         let connectors = self.core.connectors.clone();
-        let is_outdated = move |name: &Arc<str>| connectors.get(name).is_none_or(|c| c.is_outdated());
+        let running: BTreeSet<Arc<str>> = self.running.keys().cloned().collect();
+        let is_outdated = move |name: &Arc<str>| {
+            !running.contains(name) || connectors.get(name).is_none_or(|c| c.is_outdated())
+        };
         let look = move || names.into_iter().filter(is_outdated).collect();
         Ok(tokio::task::spawn_blocking(look).await?)
     }
