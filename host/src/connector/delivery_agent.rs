@@ -71,6 +71,18 @@ impl DeliveryAgentConnector {
             batch_size: 1,
         }
     }
+
+    /// Asks the agent something beside its connections, on its own runtime, whoever asks.
+    async fn ask<T, F>(&self, question: impl FnOnce(Agent) -> F) -> Result<T, Deferral>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Deferral>> + Send + 'static,
+    {
+        let failed = |status, why: &str| Deferral::new(451, status, why, "service-unavailable");
+        let agent = self.agent.clone().map_err(|reason| failed((4, 3, 5), &reason))?;
+        let asked = self.runtime.handle().spawn(question(agent));
+        asked.await.unwrap_or_else(|error| Err(failed((4, 3, 0), &error.to_string())))
+    }
 }
 
 impl Connector for DeliveryAgentConnector {
@@ -90,15 +102,8 @@ impl Connector for DeliveryAgentConnector {
     }
 
     fn poll_receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {
-        Box::pin(async move {
-            let Ok(agent) = self.agent.clone() else { return Ok(Vec::new()) };
-            let ids = ids.to_vec();
-            // Agents run on their own runtime, whoever asks.
-            let polled = self.runtime.handle().spawn(async move { agent.poll_receipts(&ids).await });
-            polled.await.unwrap_or_else(|error| {
-                Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
-            })
-        })
+        let ids = ids.to_vec();
+        Box::pin(self.ask(|agent| async move { agent.poll_receipts(&ids).await }))
     }
 
     fn can_poll(&self) -> bool {
@@ -106,30 +111,12 @@ impl Connector for DeliveryAgentConnector {
     }
 
     fn did_it_arrive<'a>(&'a self, idempotency_key: &'a str) -> BoxFuture<'a, Result<Arrival, Deferral>> {
-        Box::pin(async move {
-            let agent = self
-                .agent
-                .clone()
-                .map_err(|reason| Deferral::new(451, (4, 3, 5), &reason, "service-unavailable"))?;
-            let key = idempotency_key.to_owned();
-            let asked = self.runtime.handle().spawn(async move { agent.did_it_arrive(&key).await });
-            asked.await.unwrap_or_else(|error| {
-                Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
-            })
-        })
+        let key = idempotency_key.to_owned();
+        Box::pin(self.ask(|agent| async move { agent.did_it_arrive(&key).await }))
     }
 
     fn callback(&self, request: CallbackRequest) -> BoxFuture<'_, Result<CallbackReply, Deferral>> {
-        Box::pin(async move {
-            let agent = self
-                .agent
-                .clone()
-                .map_err(|reason| Deferral::new(451, (4, 3, 5), &reason, "service-unavailable"))?;
-            let handled = self.runtime.handle().spawn(async move { agent.handle_callback(request).await });
-            handled.await.unwrap_or_else(|error| {
-                Err(Deferral::new(451, (4, 3, 0), &error.to_string(), "service-unavailable"))
-            })
-        })
+        Box::pin(self.ask(|agent| async move { agent.handle_callback(request).await }))
     }
 
     fn callback_url(&self) -> Option<&str> {
