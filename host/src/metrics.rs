@@ -183,7 +183,7 @@ impl Metrics {
         self.refusals.get_or_create(&by(connector, &code.to_string())).inc();
     }
 
-    /// A provider called: `answered`, `refused`, `too-many`, `too-large`, `failed`, `not-stored`. The connector is empty
+    /// A provider called: `answered`, `refused`, `too-many`, `too-large`, `slow`, `failed`, `not-stored`. The connector is empty
     /// where the call named none that takes calls.
     pub fn callback(&self, connector: &str, end: &str) {
         self.callbacks.get_or_create(&by(connector, end)).inc();

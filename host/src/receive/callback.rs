@@ -32,6 +32,8 @@ use crate::topology::CurrentTopology;
 use rate::Rate;
 pub use token::CallbackKey;
 
+/// How long the body of a call may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a provider waits for its receipts to be durable before it is told to call again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(20);
 /// After how many seconds a provider is asked to call again.
@@ -134,6 +136,7 @@ enum End {
     Refused,
     TooMany,
     TooLarge,
+    Slow,
     Failed,
     NotStored,
 }
@@ -145,6 +148,7 @@ impl End {
             Self::Refused => "refused",
             Self::TooMany => "too-many",
             Self::TooLarge => "too-large",
+            Self::Slow => "slow",
             Self::Failed => "failed",
             Self::NotStored => "not-stored",
         }
@@ -160,6 +164,7 @@ impl End {
                     .into_response()
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n").into_response(),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "the body took too long\n").into_response(),
             Self::Answered | Self::Failed | Self::NotStored => {
                 (StatusCode::SERVICE_UNAVAILABLE, later, "try again later\n").into_response()
             }
@@ -211,7 +216,9 @@ impl Door {
         let name = connector.name();
         let _place = self.place(name).ok_or(End::TooMany)?;
         let (parts, body) = request.into_parts();
-        let body = to_bytes(body, self.config.max_body).await.map_err(|_| End::TooLarge)?;
+        // A body that dawdles must not keep the place for ever.
+        let body = tokio::time::timeout(BODY_PATIENCE, to_bytes(body, self.config.max_body)).await;
+        let body = body.map_err(|_| End::Slow)?.map_err(|_| End::TooLarge)?;
         let text = |value: &axum::http::HeaderValue| value.to_str().ok().map(str::to_owned);
         let request = CallbackRequest {
             method: parts.method.to_string(),
