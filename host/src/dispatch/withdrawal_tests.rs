@@ -149,12 +149,7 @@ async fn what_is_overdue_is_taken_back_before_it_is_settled_and_done_with_afterw
 #[tokio::test]
 async fn what_turns_out_to_be_taken_is_settled_by_its_receipt() {
     let state = ReceiptState::Relayed(Response::new(250, (2, 0, 0), "taken"));
-    let world = World::new(Whereabouts::Taken(Receipt {
-        id: "file".to_owned(),
-        address: None,
-        state,
-        details: Vec::new(),
-    }));
+    let world = World::new(Whereabouts::Taken(Receipt::new("file", state)));
     let item = world.overdue().await;
     world.settler.settle_overdue([world.lease(&item)], 1, &CancellationToken::new()).await;
     assert_eq!(

@@ -21,7 +21,10 @@ impl Due {
     fn of(item: &Item, now: Timestamp) -> Self {
         // Poison has no deadline: it stays until an operator decides.
         let runs = item.deadline().is_some();
-        let silent = |r: &ItemRecipient| matches!(&r.state, RecipientState::Pending { expires_at, .. } if *expires_at <= now);
+        let silent = |entry: &ItemRecipient| match &entry.state {
+            RecipientState::Pending { expires_at, .. } => *expires_at <= now,
+            _ => false,
+        };
         Self {
             expired: runs && item.expires_at.is_some_and(|at| at <= now),
             late: runs && item.delay_dsn_at.is_some_and(|at| at <= now),

@@ -1,7 +1,10 @@
 //! Drop files whose message is removed or expires: host and gateway never both have one, and what is said of it is true.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use postern_tests::{Host, Site, SmtpSink, cli, dsn, eventually, gateway, http, messages};
 use serde_json::{Value, json};
@@ -265,4 +268,94 @@ fn a_host_that_was_killed_between_withdrawing_and_settling_has_withdrawn_nothing
     folder.empty();
     assert_eq!((folder.figures(), folder.taken()), (json!({ "relayed": 1 }), 1));
     host.stop();
+}
+
+// ---- kill -9 while a gateway takes and an operator removes ----
+
+/// Rounds of that; the variable `POSTERN_KILL_ROUNDS` asks for more of them.
+const ROUNDS: usize = 5;
+/// Messages of one round.
+const MESSAGES: usize = 24;
+
+/// Moves a file out of the drop directory, by one rename: it has the file, or it does not.
+fn move_out(file: &Path, taken: &Path) -> bool {
+    fs::rename(file, taken.join(file.file_name().unwrap())).is_ok()
+}
+
+/// One round: mail, a gateway that takes some of it, an operator who removes some of it, and the end of the host.
+fn kill_amid_removals(folder: &Folder, host: Host, taken: &Path, rng: &mut fastrand::Rng) -> Vec<String> {
+    let recipient = format!("{ANN}> NOTIFY=NEVER");
+    let mut client = host.client();
+    let mut submit = |n: usize| client.submit(JO, &[&recipient], &messages::simple(&n.to_string()));
+    let mut ids: Vec<String> = (0..MESSAGES).map(&mut submit).collect();
+    let (ended, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let enough = rng.usize(1..MESSAGES);
+    let mut choice = rng.fork();
+    rng.shuffle(&mut ids);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // As fast as the operator, so that both get something.
+            let mut got = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let files = gateway::files(&folder.drop());
+                let file = choice.choice(&files).filter(|_| got <= asked.load(Ordering::Relaxed));
+                got += usize::from(file.is_some_and(|file| move_out(file, taken)));
+                thread::yield_now();
+            }
+        });
+        for half in ids.chunks(MESSAGES / 2) {
+            let (ended, asked) = (&ended, &asked);
+            scope.spawn(move || {
+                for id in half.iter().take_while(|_| !ended.load(Ordering::Relaxed)) {
+                    // Whatever the answer is, and whether the host or its store gives it: the tracking knows.
+                    let _ = folder.site.cli(&["message", "remove", id]);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        eventually("the moment to kill the host", || (asked.load(Ordering::Relaxed) >= enough).then_some(()));
+        host.kill();
+        ended.store(true, Ordering::Relaxed);
+    });
+    ids
+}
+
+#[test]
+fn kill_9_amid_removals_and_pickups_leaves_each_file_to_exactly_one() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let folder = Folder::new("poll_interval = \"100ms\"");
+    let taken = folder.site.drop_directory("taken");
+    fs::create_dir(&taken).unwrap();
+    let rounds = std::env::var("POSTERN_KILL_ROUNDS").ok().map_or(ROUNDS, |text| text.parse().unwrap());
+    let mut ids = Vec::new();
+    for _ in 0..rounds {
+        ids.extend(kill_amid_removals(&folder, folder.site.start(), &taken, &mut rng));
+    }
+    let host = folder.site.start();
+    eventually("the pickups of all that is left", || {
+        for file in gateway::files(&folder.drop()) {
+            assert!(move_out(&file, &taken), "nobody else takes files any more");
+        }
+        (folder.site.ask(&["queue", "list"]) == json!([])).then_some(())
+    });
+    let with = |event: &str| -> BTreeSet<String> {
+        let rows = folder.site.ask(&["track", "--event", event, "--recipient", ANN, "--limit", "100000"]);
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        rows.iter().map(|row| row["message_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let got: BTreeSet<String> = fs::read_dir(&taken)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap().trim_end_matches(".0.eml").to_owned())
+        .collect();
+    let (relayed, removed) = (with("relay"), with("remove"));
+    println!("{} messages, {} taken, {} removed, seed {seed}", ids.len(), got.len(), removed.len());
+    assert_eq!(relayed, got, "what was taken is relayed, and nothing else is, seed {seed}");
+    assert!(removed.is_disjoint(&got), "what was removed was not taken, seed {seed}");
+    assert_eq!(removed.len() + relayed.len(), ids.len(), "all are decided, seed {seed}");
+    assert!(!removed.is_empty() && !got.is_empty(), "seed {seed}");
+    host.stop();
+    let audit = folder.site.audit();
+    assert_eq!(audit["accepted"].as_u64(), Some(ids.len() as u64), "{audit}");
 }

@@ -40,12 +40,20 @@ pub(super) struct Files {
 
 impl Files {
     /// It can be seen by the gateway of this directory, which may have been faster than this call.
-    pub(super) fn published(&mut self, name: &str, directory: &Arc<str>, now: Timestamp) {
+    pub(super) fn published(&mut self, name: &str, directory: &str, now: Timestamp) {
         let known = self.files.get(name).map(|file| file.stage);
         if known != Some(Stage::EndedEarly) {
-            let file = File { stage: Stage::InFlight, since: now, directory: Some(directory.clone()) };
+            let file = File { stage: Stage::InFlight, since: now, directory: Some(self.shared(directory)) };
             self.files.insert(name.to_owned(), file);
         }
+    }
+
+    /// A directory's id, as one text for all its files.
+    fn shared(&self, directory: &str) -> Arc<str> {
+        self.current
+            .as_ref()
+            .filter(|current| &***current == directory)
+            .map_or_else(|| directory.into(), Arc::clone)
     }
 
     /// The gateway took it.
@@ -92,13 +100,14 @@ impl Files {
     /// directory by their names: those came along with it. Returns how many do not.
     pub(super) fn opened(
         &mut self,
-        directory: &Arc<str>,
+        directory: &str,
         record: &Record,
         lying: impl Fn(&[&str]) -> BTreeSet<String>,
     ) -> usize {
+        let directory = self.shared(directory);
         for (name, file) in &mut self.files {
             if file.directory.is_none() {
-                let other = record.directory_of(name).filter(|known| *known != &**directory);
+                let other = record.directory_of(name).filter(|known| *known != &*directory);
                 file.directory = Some(other.map_or_else(|| directory.clone(), Arc::from));
             }
         }
@@ -114,9 +123,9 @@ impl Files {
     }
 
     /// Files are published to this directory from now on. Says whether it is another one than before.
-    pub(super) fn publishing_to(&mut self, directory: &Arc<str>) -> bool {
-        let changed = self.current.as_ref() != Some(directory);
-        self.current = Some(directory.clone());
+    pub(super) fn publishing_to(&mut self, directory: &str) -> bool {
+        let changed = self.current.as_deref() != Some(directory);
+        self.current = Some(self.shared(directory));
         changed
     }
 
@@ -185,13 +194,9 @@ mod tests {
         files.present().collect()
     }
 
-    fn id(name: &str) -> Arc<str> {
-        name.into()
-    }
-
     /// Opens a directory in which these files lie. How many lie elsewhere.
     fn open(files: &mut Files, directory: &str, record: &Record, there: &[&str]) -> usize {
-        files.opened(&id(directory), record, |asked| {
+        files.opened(directory, record, |asked| {
             asked.iter().filter(|name| there.contains(name)).map(ToString::to_string).collect()
         })
     }
@@ -207,7 +212,7 @@ mod tests {
     fn a_file_is_watched_from_its_publication_until_it_is_taken() {
         let mut files = Files::default();
         open(&mut files, "A", &Record::default(), &[]);
-        files.published("a", &id("A"), at(0));
+        files.published("a", "A", at(0));
         assert_eq!(present(&files), ["a"], "also before its record is durable");
         files.recorded("a", at(0));
         assert_eq!(present(&files), ["a"]);
@@ -218,16 +223,16 @@ mod tests {
     #[test]
     fn a_gateway_may_be_faster_than_the_record_and_than_the_publisher() {
         let mut files = Files::default();
-        files.published("a", &id("A"), at(0));
+        files.published("a", "A", at(0));
         files.taken("a", at(0));
         files.taken("b", at(0));
-        files.published("b", &id("A"), at(0));
+        files.published("b", "A", at(0));
         assert!(present(&files).is_empty());
         files.recorded("a", at(0));
         files.forget("b");
         files.recorded("b", at(0));
         assert!(files.files.is_empty(), "also when its receipt is settled before its record is told");
-        files.published("b", &id("A"), at(0));
+        files.published("b", "A", at(0));
         files.forget("b");
         assert!(present(&files).is_empty());
         files.recorded("b", at(0));
@@ -241,7 +246,7 @@ mod tests {
     fn what_is_never_recorded_is_forgotten_once_its_item_is_gone() {
         let mut files = Files::default();
         for name in ["young", "queued", "gone"] {
-            files.published(name, &id("A"), at(if name == "young" { 30 } else { 0 }));
+            files.published(name, "A", at(if name == "young" { 30 } else { 0 }));
         }
         files.taken("gone too", at(0));
         files.recorded("outstanding", at(0));
@@ -264,7 +269,7 @@ mod tests {
         let mut files = started(&["lost", "came along"]);
         assert_eq!(open(&mut files, "B", &first, &["came along"]), 1);
         assert_eq!(present(&files), ["came along"]);
-        files.published("new", &id("B"), at(0));
+        files.published("new", "B", at(0));
         files.recorded("new", at(0));
         let second = files.record().unwrap();
         assert_eq!(second, Record::new("B", [("lost", "A")].into_iter()));
@@ -290,14 +295,14 @@ mod tests {
     fn a_directory_that_changes_in_the_middle_is_noticed_with_its_first_file() {
         let mut files = Files::default();
         open(&mut files, "A", &Record::default(), &[]);
-        files.published("a", &id("A"), at(0));
-        assert!(!files.publishing_to(&id("A")));
-        assert!(files.publishing_to(&id("B")));
-        files.published("b", &id("B"), at(0));
+        files.published("a", "A", at(0));
+        assert!(!files.publishing_to("A"));
+        assert!(files.publishing_to("B"));
+        files.published("b", "B", at(0));
         assert_eq!(present(&files), ["b"]);
         assert_eq!(files.record(), Some(Record::new("B", [("a", "A")].into_iter())));
         // Published once more: the gateway of the first may have it, too, but this one is watched.
-        files.published("a", &id("B"), at(1));
+        files.published("a", "B", at(1));
         assert_eq!(present(&files), ["a", "b"]);
     }
 
@@ -305,12 +310,12 @@ mod tests {
     fn unclaimed_files_are_told_of_now_and_then() {
         let mut files = Files::default();
         open(&mut files, "A", &Record::default(), &[]);
-        files.published("in flight", &id("A"), at(0));
+        files.published("in flight", "A", at(0));
         for (name, minutes) in [("a", 10), ("b", 5), ("new", 60)] {
-            files.published(name, &id("A"), at(minutes));
+            files.published(name, "A", at(minutes));
             files.recorded(name, at(minutes));
         }
-        files.published("elsewhere", &id("B"), at(0));
+        files.published("elsewhere", "B", at(0));
         files.recorded("elsewhere", at(0));
         assert_eq!(files.unclaimed(at(64), HOUR, HOUR), None);
         assert_eq!(files.unclaimed(at(75), HOUR, HOUR), Some((2, at(5))));

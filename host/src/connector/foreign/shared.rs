@@ -10,8 +10,8 @@ use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use postern_drop::profile::eml;
 use postern_drop::{
-    DirectoryId, DropDirectory, DropError, DropSettings, FileName, Known, PickupEvent, Published, SeenBy,
-    Watcher, Withdrawn,
+    DirectoryId, DropDirectory, DropError, DropSettings, FileName, GoneReason, Known, PickupEvent, Published,
+    SeenBy, Watcher, Withdrawn,
 };
 use postern_model::{DeliveryReport, DeliveryRequest, Outcome, Pending, RecipientOutcome, Response};
 
@@ -46,7 +46,9 @@ pub(super) struct Shared {
     /// Whether the receipts of earlier runs are known. Before that no watcher may start, which would take the file of an
     /// unknown one for somebody else's.
     started: AtomicBool,
-    /// Files that were confirmed before that.
+    /// Files are published to another directory than the kept record says. Held while the record is written.
+    record_due: Mutex<bool>,
+    /// Files that were confirmed before the start.
     confirmed: Mutex<Vec<FileName>>,
     /// The directory and its watcher while they are open; they are opened again after a fault. Held while the file
     /// system is asked: only the threads that write may lock it.
@@ -104,6 +106,7 @@ impl Shared {
             is_queued: surroundings.is_queued,
             held: surroundings.held,
             started: AtomicBool::new(role == Role::Withdraws),
+            record_due: Mutex::default(),
             confirmed: Mutex::default(),
             open: Mutex::default(),
             state: Mutex::new(ConnectorState::Disabled("the drop directory was not opened yet".to_owned())),
@@ -150,12 +153,9 @@ impl Shared {
     fn published(self: &Arc<Self>, published: &Published, number: u64) -> Result<(), DropError> {
         // Not before it is there: a watcher that starts takes a known file that it does not find for taken.
         self.note(published.name.as_str(), &published.directory);
-        let identity: Arc<str> = published.directory.as_str().into();
-        if lock(&self.files).publishing_to(&identity) {
-            // Durable before the queue is told that this file is out: otherwise a restart could take those of the old
-            // directory for taken.
-            self.write_record()?;
-        }
+        // Durable before the queue is told that this file is out: otherwise a restart could take those of the old directory
+        // for taken.
+        self.keep_record(|files| files.publishing_to(published.directory.as_str()))?;
         let mut open = lock(&self.open);
         let same = |open: &Open| open.number == number && open.identity == published.directory;
         if open.as_ref().is_some_and(|open| !same(open)) {
@@ -168,7 +168,7 @@ impl Shared {
     }
 
     fn note(&self, name: &str, directory: &DirectoryId) {
-        lock(&self.files).published(name, &directory.as_str().into(), Timestamp::now());
+        lock(&self.files).published(name, directory.as_str(), Timestamp::now());
     }
 
     pub(super) fn confirm(self: &Arc<Self>, names: &[FileName]) {
@@ -209,7 +209,11 @@ impl Shared {
             Whereabouts::Unreachable { .. } => "unreachable",
         };
         self.metrics.withdrawal(&self.name, word);
-        tracing::info!(connector = %self.name, %file, found = word, "a drop file was to be withdrawn");
+        if matches!(whereabouts, Whereabouts::Withdrawn { .. }) {
+            tracing::debug!(connector = %self.name, %file, "a drop file is withdrawn");
+        } else {
+            tracing::info!(connector = %self.name, %file, found = word, "a drop file could not be withdrawn");
+        }
         whereabouts
     }
 
@@ -252,8 +256,18 @@ impl Shared {
             self.opened(open).map(|open| open.directory.clone())
         } else {
             // Without a watcher, and given up again at once.
-            DropDirectory::open(self.settings.clone())
+            self.open_without_watching()
         }
+    }
+
+    /// The directory, as it is: nothing is made in the place of one that is missing.
+    fn open_without_watching(&self) -> Result<DropDirectory, DropError> {
+        let settings = DropSettings { create: false, ..self.settings.clone() };
+        let is_known = self.read_record()? != Record::default();
+        if is_known && DirectoryId::look(&settings)?.is_none() && settings.path.exists() {
+            return Err(DropError::Gone { path: settings.path, reason: GoneReason::Replaced });
+        }
+        DropDirectory::open(settings)
     }
 
     /// The directory that a file was published to, as far as anybody knows.
@@ -349,7 +363,10 @@ impl Shared {
 
     fn open(self: &Arc<Self>) -> Result<Open, DropError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let directory = DropDirectory::open(self.settings.clone())?;
+        let directory = match self.role {
+            Role::Withdraws => self.open_without_watching()?,
+            Role::Delivers => DropDirectory::open(self.settings.clone())?,
+        };
         let identity = directory.identity();
         let listening = Arc::new(AtomicBool::new(true));
         let (watcher, left_out) = match self.role {
@@ -385,11 +402,11 @@ impl Shared {
     /// takes a known file that it does not find for taken.
     fn recognise(&self, directory: &DropDirectory) -> Result<(), DropError> {
         let kept = self.read_record()?;
-        let identity: Arc<str> = directory.identity().as_str().into();
+        let identity = directory.identity();
         let lying =
             |names: &[&str]| directory.lying(names.iter().copied()).into_iter().map(str::to_owned).collect();
         let mut files = lock(&self.files);
-        let elsewhere = files.opened(&identity, &kept, lying);
+        let elsewhere = files.opened(identity.as_str(), &kept, lying);
         let changed = files.record().as_ref() != Some(&kept);
         drop(files);
         if elsewhere > 0 {
@@ -398,7 +415,7 @@ impl Shared {
                 "the drop directory is not the one in which these files lie: nobody can tell whether they were taken"
             );
         }
-        if changed { self.write_record() } else { Ok(()) }
+        self.keep_record(|_| changed)
     }
 
     fn read_record(&self) -> Result<Record, DropError> {
@@ -406,11 +423,18 @@ impl Shared {
             .map_err(|source| self.record_error("read the record of the drop directory", source))
     }
 
-    fn write_record(&self) -> Result<(), DropError> {
-        let Some(record) = lock(&self.files).record() else { return Ok(()) };
-        record
-            .write(&self.record)
-            .map_err(|source| self.record_error("write the record of the drop directory", source))
+    /// Writes the record if this says that it has changed, or if an earlier change could not be written.
+    fn keep_record(&self, has_changed: impl FnOnce(&mut Files) -> bool) -> Result<(), DropError> {
+        let mut due = lock(&self.record_due);
+        *due |= has_changed(&mut lock(&self.files));
+        let record = if *due { lock(&self.files).record() } else { None };
+        if let Some(record) = record {
+            record
+                .write(&self.record)
+                .map_err(|source| self.record_error("write the record of the drop directory", source))?;
+        }
+        *due = false;
+        Ok(())
     }
 
     fn record_error(&self, doing: &'static str, source: std::io::Error) -> DropError {

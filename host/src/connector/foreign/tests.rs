@@ -459,6 +459,24 @@ async fn a_stopped_host_withdraws_and_changes_nothing_else() {
     assert_eq!(stopped.record(), record);
 }
 
+#[tokio::test]
+async fn a_stopped_host_makes_nothing_in_the_place_of_a_directory_that_is_missing() {
+    let site = Site::new();
+    let item = site.publish_and_wait().await;
+    site.settle_down().await;
+    let Site { folder, .. } = site;
+    let stopped = Site::in_folder(folder, Role::Withdraws);
+    std::fs::rename(stopped.directory(), stopped.folder.path().join("away")).unwrap();
+    let found = stopped.connector.withdraw(&item).await.whereabouts;
+    assert!(matches!(found, Whereabouts::Unreachable { .. }), "{found:?}");
+    assert!(!stopped.directory().exists(), "not even where a start would make it");
+    // An empty mount point.
+    std::fs::create_dir(stopped.directory()).unwrap();
+    let found = stopped.connector.withdraw(&item).await.whereabouts;
+    assert!(matches!(found, Whereabouts::Unreachable { .. }), "{found:?}");
+    assert_eq!(std::fs::read_dir(stopped.directory()).unwrap().count(), 0);
+}
+
 // ---- which directory it is ----
 
 #[tokio::test]
@@ -516,6 +534,43 @@ async fn a_directory_that_is_replaced_in_the_middle_is_on_record_before_its_firs
     assert_eq!(site.picked_up().await, name(&lost));
     let whereabouts = site.connector.withdraw(&waiting(new.clone())).await.whereabouts;
     assert_eq!(whereabouts, Whereabouts::Vanished { file: name(&new) });
+}
+
+#[tokio::test]
+async fn a_file_is_not_reported_before_the_record_of_its_directory_can_be_written() {
+    let site = Site::new();
+    let lost = site.publish_and_wait().await;
+    site.settle_down().await;
+    site.replace("old");
+    // What stands in the way of the record, as a full disk does.
+    let record = site.connector.shared.record.clone();
+    let obstacle = record.with_extension("tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let put = sample::small(&sample::hop("FAX:*"));
+    let request = DeliveryRequest {
+        message: put.message,
+        item: Arc::new(put.items[0].clone()),
+        content: put.content,
+        attempt: 1,
+    };
+    let mut line = site.connector.open(&sample::hop("FAX:*")).await.ok().unwrap();
+    for _ in 0..2 {
+        let report = line.deliver(&request).await;
+        assert!(report.watched.is_empty() && report.refusal.is_some(), "{report:?}");
+    }
+    std::fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(line.deliver(&request).await.watched.len(), 1);
+    assert_eq!(site.record().directory_of(&name(&lost)), Some(old_id(&site).as_str()));
+    assert_eq!(site.record().directory_of(&name(&request.item)), Some(site.id().as_str()));
+    std::fs::remove_file(&record).unwrap();
+    site.publish_and_wait().await;
+    assert!(!record.exists(), "it is written when something changes, not for each file");
+}
+
+/// The id of the directory that was moved to `old`.
+fn old_id(site: &Site) -> String {
+    let settings = DropSettings::new(site.folder.path().join("old"));
+    DirectoryId::look(&settings).unwrap().unwrap().to_string()
 }
 
 #[tokio::test]
