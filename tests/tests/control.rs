@@ -235,10 +235,12 @@ fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
 #[test]
 fn what_the_host_writes_is_closed_to_other_users() {
     let (server, sink) = (WebhookServer::start(), SmtpSink::start());
-    let site = busy_site(&server, &sink);
+    let site = busy_site(&server, &sink).foreign("pbx", "SMTP:pbx.example", "");
     let host = site.start();
     deferred(&site, &host, &server, "small");
     host.client().submit(JO, &["ben@hook.example"], &messages::sized("large", 400_000));
+    host.client().submit(JO, &["ann@pbx.example"], &messages::simple("a file"));
+    eventually("the file", || (!gateway::files(&site.drop_directory("pbx")).is_empty()).then_some(()));
     eventually("a tracking file", || modes(&site.data().join("tracking")).first().cloned());
     for (path, mode) in modes(&site.data()) {
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());

@@ -58,8 +58,18 @@ fn account(name: &str) -> Option<(u32, u32)> {
     Some((uid, gid))
 }
 
+/// A process that does not outlive its test.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs what a unit runs, as whom and where it runs it.
-fn run_as_service(unit: &str, owner: Option<(u32, u32)>, ready_file: &Path) -> Child {
+fn run_as_service(unit: &str, owner: Option<(u32, u32)>, ready_file: &Path) -> Service {
     let line = value(unit, "ExecStart");
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().unwrap());
@@ -68,7 +78,7 @@ fn run_as_service(unit: &str, owner: Option<(u32, u32)>, ready_file: &Path) -> C
     if let Some((uid, gid)) = owner {
         command.uid(uid).gid(gid);
     }
-    command.spawn().unwrap()
+    Service(command.spawn().unwrap())
 }
 
 /// Everything below a folder, and the folder.
@@ -109,7 +119,7 @@ fn the_unit_fits_the_config_and_the_service_can_write_where_it_must() {
     let ready_file = site.join("data/ready.json");
     let mut service = run_as_service(&unit, owner, &ready_file);
     let ready: Value = eventually("the ready file of the service", || {
-        assert_eq!(service.try_wait().unwrap(), None, "it does not start");
+        assert_eq!(service.0.try_wait().unwrap(), None, "it does not start");
         serde_json::from_str(&fs::read_to_string(&ready_file).ok()?).ok()
     });
     let smtp = ready["receive"]["default"][0].as_str().unwrap().parse().unwrap();
@@ -117,8 +127,8 @@ fn the_unit_fits_the_config_and_the_service_can_write_where_it_must() {
     eventually("the file in the outbox", || {
         (!gateway::files(&site.join("drop/outbox")).is_empty()).then_some(())
     });
-    kill_process(Pid::from_child(&service), Signal::TERM).unwrap();
-    let status = eventually("its end", || service.try_wait().unwrap());
+    kill_process(Pid::from_child(&service.0), Signal::TERM).unwrap();
+    let status = eventually("its end", || service.0.try_wait().unwrap());
     assert!(status.success(), "{status}");
     let uid = owner.map_or(geteuid().as_raw(), |(uid, _)| uid);
     for path in ["data", "drop"].iter().flat_map(|name| below(&site.join(name))) {

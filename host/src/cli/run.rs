@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::sync::oneshot;
 
 use super::{CliError, CliResult, Common, STORE_STOPPED};
 use crate::config::LogFormat;
@@ -18,6 +19,9 @@ pub struct RunArguments {
     /// The form of the log; default: as the config says.
     #[arg(long)]
     log_format: Option<LogFormat>,
+    /// Stop when standard input ends: whoever started the host holds its other end, and is gone then, however it went.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
 }
 
 pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
@@ -33,6 +37,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
     }
     let runtime = builder.enable_all().build().map_err(CliError::failed)?;
     let ready_file = arguments.ready_file.clone();
+    let ended = if arguments.stop_with_stdin { Some(end_of_input()?) } else { None };
     runtime.block_on(async move {
         // Before anything starts: a signal that comes early must stop the host in good order, too.
         let mut signals = server::Signals::listen().map_err(CliError::failed)?;
@@ -40,6 +45,15 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
         if let Some(path) = ready_file {
             host.write_ready_file(&path).map_err(CliError::failed)?;
         }
+        let mut ended = std::pin::pin!(async {
+            match ended {
+                // An error says that the thread has ended, and the input with it.
+                Some(ended) => {
+                    let _ = ended.await;
+                }
+                None => std::future::pending().await,
+            }
+        });
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
@@ -47,6 +61,7 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
                     Wish::Reload => drop(host.reload().await),
                     Wish::Stop => break,
                 },
+                () = &mut ended => break,
                 () = host.has_failed() => {
                     tracing::error!("ending, since the store has stopped; nothing that was accepted is lost by a new start");
                     host.give_up().await;
@@ -58,4 +73,16 @@ pub fn run(common: &Common, arguments: &RunArguments) -> CliResult {
         host.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Tells when standard input has ended. The thread that reads it ends with the process.
+fn end_of_input() -> Result<oneshot::Receiver<()>, CliError> {
+    let (sender, receiver) = oneshot::channel();
+    let read = move || {
+        // What is written there means nothing; an error ends it as well.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(sender);
+    };
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(read).map_err(CliError::failed)?;
+    Ok(receiver)
 }

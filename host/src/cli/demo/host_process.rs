@@ -46,12 +46,13 @@ impl HostProcess {
         let log = File::create(folder.log()).map_err(CliError::failed)?;
         let mut command = Command::new(program);
         command
-            .args(["run", "--config"])
+            .args(["run", "--stop-with-stdin", "--config"])
             .arg(folder.config())
             .arg("--ready-file")
             .arg(folder.ready())
             .env_remove("POSTERN_CONFIG")
-            .stdin(Stdio::null())
+            // Ours to hold: when this process is killed, the pipe ends and the host stops.
+            .stdin(Stdio::piped())
             .stdout(log.try_clone().map_err(CliError::failed)?)
             .stderr(log)
             // Ctrl-C in the terminal is for the demo, which then stops the host.

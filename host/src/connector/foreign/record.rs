@@ -73,7 +73,7 @@ impl Record {
             }
         }
         let temporary = path.with_extension("tmp");
-        let mut file = File::create(&temporary)?;
+        let mut file = crate::private::create_file(&temporary)?;
         file.write_all(&serde_json::to_vec(self).expect("names are plain data"))?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
