@@ -1,5 +1,4 @@
-//! The agent of the benchmarks: a component made from a hand-written text, which reads every byte and reports every
-//! recipient as delivered.
+//! The agents of the benchmarks: components made from hand-written texts, and one that is made with the SDK.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +6,24 @@ use std::path::{Path, PathBuf};
 #[path = "../../host/agent/tests/support/encode.rs"]
 mod encode;
 
-/// Writes the component into `folder` and gives its path.
+/// One that reads every byte and reports every recipient as delivered. Writes the component into `folder` and gives its
+/// path.
 pub fn reads_every_byte(folder: &Path) -> PathBuf {
-    encode::encode_into(&checkout().join("host/agent/tests/agents/deliver-all.wat"), folder)
+    written("agents/deliver-all", folder)
+}
+
+/// One that never returns from a delivery.
+pub fn loops(folder: &Path) -> PathBuf {
+    written("hostile/loop-deliver", folder)
+}
+
+/// One that sends a GET request, to the URL that its settings are.
+pub fn gets(folder: &Path) -> PathBuf {
+    written("agents/http-get", folder)
+}
+
+fn written(name: &str, folder: &Path) -> PathBuf {
+    encode::encode_into(&checkout().join("host/agent/tests").join(name).with_extension("wat"), folder)
 }
 
 /// The smallest agent that is made with the SDK, as it is kept in the checkout.

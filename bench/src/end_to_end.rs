@@ -218,6 +218,7 @@ impl Subject {
             messages,
             sessions: clients.sessions,
             fresh: clients.fresh,
+            pause: Duration::ZERO,
             bytes: MESSAGE_BYTES,
         };
         let before = self.server.cpu()?;

@@ -41,10 +41,18 @@ impl Host {
     /// # Errors
     /// When it does not start; the text names its log.
     pub fn start(folder: &Path) -> Fallible<Self> {
+        Self::start_with(folder, "")
+    }
+
+    /// Starts one with more in its config.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(folder: &Path, more: &str) -> Fallible<Self> {
         let program = program()?;
         fs::create_dir_all(folder.join("drop"))?;
         let agent = bench_agent::reads_every_byte(folder);
-        fs::write(folder.join("postern.toml"), config(&agent))?;
+        fs::write(folder.join("postern.toml"), config(&agent) + more)?;
         let (ready, log) = (folder.join("ready.json"), folder.join("host.log"));
         let out = File::create(&log)?;
         let mut command = Command::new(&program);
@@ -73,13 +81,31 @@ impl Host {
         Ok(host)
     }
 
+    /// Where it takes mail.
+    pub fn address(&self) -> SocketAddr {
+        self.smtp
+    }
+
+    /// How many connections its connectors have open.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn connections(&self) -> Fallible<u64> {
+        Ok(sum(&self.metrics()?, "postern_connections"))
+    }
+
     /// How many messages it has accepted, and how many items wait, after their last commit.
     fn state(&self) -> Fallible<(u64, u64)> {
+        let text = self.metrics()?;
+        Ok((sum(&text, "postern_accepted_messages_total"), sum(&text, "postern_queued_items")))
+    }
+
+    fn metrics(&self) -> Fallible<String> {
         let mut stream = TcpStream::connect(self.admin)?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        Ok((sum(&text, "postern_accepted_messages_total"), sum(&text, "postern_queued_items")))
+        Ok(text)
     }
 
     fn audit(&self) -> Fallible<Value> {

@@ -12,12 +12,16 @@ mod enqueue;
 mod generator;
 mod group_commit;
 mod host;
+mod http_call;
 mod interrupt;
+mod isolation;
 mod machine;
 mod options;
 mod postfix;
 mod processes;
+mod programs;
 mod row;
+mod spawn;
 mod statistics;
 mod table;
 
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.verb {
         Some(Verb::Generate(load)) => generator::run_as_process(load),
+        Some(Verb::Serve) => http_call::serve(),
         None => run(&options),
     };
     match done {
@@ -67,6 +72,10 @@ fn run(options: &Options) -> Fallible<()> {
     }
     if options.wants(Part::D) {
         rows.extend(drop_writer::run(folder.path(), &scale)?);
+    }
+    if options.wants(Part::E) {
+        rows.extend(isolation::run(folder.path(), &scale)?);
+        rows.push(http_call::run(folder.path(), &scale)?);
     }
     let machine = machine::Machine::of(folder.path());
     println!("\n{}", machine.line());

@@ -55,6 +55,8 @@ pub struct Options {
 pub enum Verb {
     /// Hands messages to an SMTP server, and prints how that went as one line of JSON.
     Generate(Load),
+    /// Answers HTTP requests until standard input ends, and prints where.
+    Serve,
 }
 
 /// A part of the benchmark.
@@ -68,6 +70,8 @@ pub enum Part {
     C,
     /// The drop directory's writer beside bare files.
     D,
+    /// Neighbours of agents that loop, idle connections, and the HTTP door beside a native client.
+    E,
 }
 
 /// A mail server to compare with.
@@ -95,9 +99,16 @@ pub struct Load {
     /// A new connection for each message; otherwise sessions are kept.
     #[arg(long)]
     pub fresh: bool,
+    /// How many milliseconds a session waits before its next message.
+    #[arg(long, default_value = "0", value_parser = milliseconds)]
+    pub pause: Duration,
     /// Size of a message in bytes.
     #[arg(long, default_value_t = MESSAGE_BYTES)]
     pub bytes: usize,
+}
+
+fn milliseconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_millis)
 }
 
 /// How much of everything is done.
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn all_parts_run_unless_some_are_chosen() {
         let all = Options::try_parse_from(["postern-bench"]).unwrap();
-        assert!([Part::A, Part::B, Part::C, Part::D].into_iter().all(|part| all.wants(part)));
+        assert!([Part::A, Part::B, Part::C, Part::D, Part::E].into_iter().all(|part| all.wants(part)));
         let some = Options::try_parse_from(["postern-bench", "--only", "a", "--only", "c"]).unwrap();
         assert!(some.wants(Part::A) && !some.wants(Part::B) && some.wants(Part::C));
     }

@@ -16,6 +16,7 @@ use crate::Fallible;
 use crate::end_to_end::{Server, Sink};
 use crate::interrupt;
 use crate::processes::cpu_of_tree;
+use crate::programs::{compiler, program};
 
 /// Deliveries at one time for each transport. On two processors more do not make it faster.
 const DELIVERIES: usize = 20;
@@ -233,17 +234,6 @@ impl Drop for Postfix {
         }
         let _ = self.script.wait();
     }
-}
-
-/// A program on the search path, or where system programs lie.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-fn compiler() -> Option<PathBuf> {
-    ["cc", "gcc", "clang"].into_iter().find_map(program)
 }
 
 fn compile(folder: &Path) -> Fallible<()> {

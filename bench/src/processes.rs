@@ -36,6 +36,14 @@ pub fn cpu_of_tree(root: u32) -> io::Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / per_second))
 }
 
+/// Memory of this process that is in use, in bytes (proc(5): `statm`).
+pub fn resident_bytes() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/statm")?;
+    let pages: Option<u64> = text.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm has no second number"))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
 /// Reads a line of `/proc/PID/stat` (proc(5)): fields 1 and 4, and 14 to 17.
 fn parse(line: &str) -> Option<Stat> {
     // The program's name stands in parentheses and may hold anything, parentheses too.
