@@ -654,7 +654,7 @@ fn share(
         callback_url: spec.doors.callback_url,
         stats: Arc::new(Stats::watched_by(witness)),
         parse_budget: runtime.parse_budget(),
-        epoch: runtime.config().epoch,
+        clock: runtime.clock().clone(),
     }))
 }
 

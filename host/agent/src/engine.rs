@@ -1,8 +1,6 @@
-//! The wasmtime engine: how components are compiled and where instances get their memory, and the clock that
-//! interrupts them.
+//! The wasmtime engine: how components are compiled and where instances get their memory.
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Result,
@@ -49,18 +47,4 @@ pub(crate) fn build(config: &RuntimeConfig) -> Result<Engine> {
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
     Engine::new(&engine)
-}
-
-/// Ticks the engine's epoch until the engine is gone. A thread of its own, because a task would not run while every
-/// worker is busy with a guest.
-pub(crate) fn start_ticker(engine: &Engine, every: Duration) -> std::io::Result<()> {
-    let engine = engine.weak();
-    std::thread::Builder::new().name("postern-epoch".to_owned()).spawn(move || {
-        loop {
-            std::thread::sleep(every);
-            let Some(engine) = engine.upgrade() else { return };
-            engine.increment_epoch();
-        }
-    })?;
-    Ok(())
 }

@@ -87,7 +87,7 @@ impl Instance {
             wasmtime::Result::Ok((agent, optional))
         })
         .await;
-        store.data().log.end_call();
+        store.data_mut().end_call();
         let (agent, optional) = match made {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => {
@@ -115,7 +115,7 @@ impl Instance {
         limit: Duration,
         called: Result<wasmtime::Result<R>, tokio::time::error::Elapsed>,
     ) -> Result<R, Fault> {
-        self.store.data().log.end_call();
+        self.store.data_mut().end_call();
         match called {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => {

@@ -15,6 +15,7 @@ pub mod conformance;
 mod connection;
 mod egress;
 mod engine;
+mod epoch;
 mod fault;
 mod grants;
 mod host;

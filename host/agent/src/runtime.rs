@@ -13,6 +13,7 @@ use crate::agent::{Agent, AgentSpec, LoadError};
 use crate::bindings::imported;
 use crate::cache::Cache;
 use crate::egress::{Network, SystemNetwork, SystemRoots};
+use crate::epoch::EpochClock;
 use crate::state::State;
 use crate::views::ParseBudget;
 use crate::{engine, item, sockets};
@@ -46,7 +47,7 @@ impl RuntimeConfig {
             cache_directory: cache_directory.into(),
             max_instances: 512,
             worker_threads: std::thread::available_parallelism().map_or(2, usize::from),
-            epoch: Duration::from_millis(1),
+            epoch: Duration::from_micros(500),
             memory_ceiling: 256 << 20,
             table_ceiling: 100_000,
             parse_budget: 256 << 20,
@@ -75,6 +76,7 @@ pub struct Runtime(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    clock: Arc<EpochClock>,
     linker: Linker<State>,
     cache: Cache,
     slots: Arc<Semaphore>,
@@ -104,7 +106,7 @@ impl Runtime {
         let cache = Cache::open(&config.cache_directory).map_err(RuntimeError::Cache)?;
         let engine = engine::build(&config).map_err(failed)?;
         let linker = linker(&engine).map_err(failed)?;
-        engine::start_ticker(&engine, config.epoch).map_err(RuntimeError::Threads)?;
+        let clock = EpochClock::start(&engine, config.epoch).map_err(RuntimeError::Threads)?;
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.worker_threads.max(1))
             .thread_name("postern-agent")
@@ -113,6 +115,7 @@ impl Runtime {
             .map_err(RuntimeError::Threads)?;
         Ok(Self(Arc::new(Inner {
             engine,
+            clock,
             linker,
             cache,
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
@@ -147,6 +150,10 @@ impl Runtime {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<EpochClock> {
+        &self.0.clock
     }
 
     pub(crate) fn linker(&self) -> &Linker<State> {

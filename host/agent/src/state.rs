@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postern_model::DeliveryRequest;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use crate::epoch::{EpochClock, Running};
 use crate::http::HttpClient;
 use crate::inbound::Inbound;
 use crate::item::Item;
@@ -44,8 +45,8 @@ pub(crate) struct Shared {
     pub(crate) callback_url: Option<String>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) parse_budget: ParseBudget,
-    /// How long one epoch takes.
-    pub(crate) epoch: Duration,
+    /// Interrupts the guests.
+    pub(crate) clock: Arc<EpochClock>,
 }
 
 /// The guest ran longer than its limit.
@@ -66,6 +67,8 @@ pub(crate) struct State {
     pub(crate) wasi_http: WasiHttpCtx,
     /// Epochs in which the guest ran during this call.
     ticks: u128,
+    /// While a call is under way.
+    running: Option<Running>,
     /// The items of the running call. Their numbers are never used again, so a handle that the guest kept leads nowhere.
     items: Vec<(u32, Item)>,
     next_item: u32,
@@ -87,6 +90,7 @@ impl State {
             wasi: wasi::closed_context(&log, limits),
             wasi_http: wasi::http_context(limits),
             ticks: 0,
+            running: None,
             items: Vec::new(),
             next_item: 1,
             log,
@@ -97,6 +101,7 @@ impl State {
     /// Starts the allowance of a call that must be done at `deadline`.
     pub(crate) fn begin_call(&mut self, deadline: Instant) {
         self.ticks = 0;
+        self.running = Some(self.shared.clock.enter());
         self.memory.forget();
         self.log.begin_call();
         self.outbound.begin_call(deadline);
@@ -104,10 +109,16 @@ impl State {
         self.kept.discard();
     }
 
+    /// Ends it. A store that is dropped in a call ends it, too.
+    pub(crate) fn end_call(&mut self) {
+        self.running = None;
+        self.log.end_call();
+    }
+
     /// Counts an epoch in which the guest ran.
     pub(crate) fn tick(&mut self) -> Result<(), CpuOverrun> {
         self.ticks += 1;
-        if self.shared.epoch.as_nanos() * self.ticks > self.shared.limits.cpu.as_nanos() {
+        if self.shared.clock.every().as_nanos() * self.ticks > self.shared.limits.cpu.as_nanos() {
             return Err(CpuOverrun);
         }
         Ok(())

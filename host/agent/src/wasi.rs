@@ -299,7 +299,7 @@ mod tests {
             callback_url: None,
             stats,
             parse_budget: ParseBudget::new(1 << 20),
-            epoch: Duration::from_millis(1),
+            clock: crate::epoch::EpochClock::new(Duration::from_millis(1)),
         };
         let mut outbound = Outbound::new(Arc::new(shared), log);
         outbound.begin_call(Instant::now() + Duration::from_secs(20));
