@@ -16,13 +16,24 @@ pub struct HeaderFacts {
     pub message_id: Option<Vec<u8>>,
     /// The value of the first `Subject` field: unfolded and trimmed but not decoded, at most 2048 bytes.
     pub subject: Option<Vec<u8>>,
+    /// The value of the first `X-Priority` field, in the same form.
+    pub x_priority: Option<Vec<u8>>,
+    /// The value of the first `Priority` field (RFC 4021, section 2.1.54), in the same form.
+    pub priority: Option<Vec<u8>>,
+    /// The value of the first `Importance` field (RFC 4021, section 2.1.52), in the same form.
+    pub importance: Option<Vec<u8>>,
 }
 
-/// The fields whose values are kept.
-#[derive(Clone, Copy, Debug)]
-enum Kept {
-    MessageId,
-    Subject,
+impl HeaderFacts {
+    fn values(&mut self) -> [(&'static str, &mut Option<Vec<u8>>); 5] {
+        [
+            ("message-id", &mut self.message_id),
+            ("subject", &mut self.subject),
+            ("x-priority", &mut self.x_priority),
+            ("priority", &mut self.priority),
+            ("importance", &mut self.importance),
+        ]
+    }
 }
 
 /// Reads content in any pieces until the header ends: at an empty line, at a line that is no field, or at the
@@ -30,11 +41,11 @@ enum Kept {
 #[derive(Debug)]
 pub(crate) struct HeaderScanner {
     limit: usize,
-    facts: HeaderFacts,
+    facts: Box<HeaderFacts>,
     /// The beginning of a line whose end did not come yet. At most `limit` bytes.
     partial: Vec<u8>,
-    /// The field to which a folded line belongs.
-    open: Option<Kept>,
+    /// The field to which a folded line belongs, as its place among the values that are kept.
+    open: Option<usize>,
     done: bool,
     too_large: bool,
 }
@@ -43,7 +54,7 @@ impl HeaderScanner {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            facts: HeaderFacts::default(),
+            facts: Box::default(),
             partial: Vec::new(),
             open: None,
             done: false,
@@ -88,10 +99,10 @@ impl HeaderScanner {
         }
         self.done = true;
         let mut facts = std::mem::take(&mut self.facts);
-        for value in [&mut facts.message_id, &mut facts.subject].into_iter().flatten() {
+        for value in facts.values().into_iter().filter_map(|(_, value)| value.as_mut()) {
             *value = value.trim_ascii().to_vec();
         }
-        facts
+        *facts
     }
 
     fn check(&mut self, size: usize) {
@@ -111,9 +122,7 @@ impl HeaderScanner {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         if text.starts_with(b" ") || text.starts_with(b"\t") {
-            if let Some(kept) = self.open {
-                append(self.value(kept), text);
-            }
+            self.append(text);
         } else if let Some((name, value)) = field(text) {
             self.field(name, value);
         } else {
@@ -126,31 +135,23 @@ impl HeaderScanner {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        self.open = None;
-        if name.eq_ignore_ascii_case(b"received") {
-            self.facts.hops += 1;
-        } else if name.eq_ignore_ascii_case(b"message-id") && self.facts.message_id.is_none() {
-            self.open = Some(Kept::MessageId);
-        } else if name.eq_ignore_ascii_case(b"subject") && self.facts.subject.is_none() {
-            self.open = Some(Kept::Subject);
-        }
-        if let Some(kept) = self.open {
-            append(self.value(kept), value);
-        }
+        self.facts.hops += usize::from(name.eq_ignore_ascii_case(b"received"));
+        // Only the first field of a name counts.
+        let is_first = |(known, value): &(&str, &mut Option<Vec<u8>>)| {
+            name.eq_ignore_ascii_case(known.as_bytes()) && value.is_none()
+        };
+        self.open = self.facts.values().iter().position(is_first);
+        self.append(value);
     }
 
-    fn value(&mut self, kept: Kept) -> &mut Vec<u8> {
-        match kept {
-            Kept::MessageId => &mut self.facts.message_id,
-            Kept::Subject => &mut self.facts.subject,
-        }
-        .get_or_insert_default()
+    /// Adds to the value that is open.
+    fn append(&mut self, more: &[u8]) {
+        let Some(open) = self.open else { return };
+        let [.., (_, value)] = &mut self.facts.values()[..=open] else { return };
+        let value = value.get_or_insert_default();
+        let room = MAX_VALUE - value.len().min(MAX_VALUE);
+        value.extend_from_slice(&more[..more.len().min(room)]);
     }
-}
-
-fn append(value: &mut Vec<u8>, more: &[u8]) {
-    let room = MAX_VALUE - value.len().min(MAX_VALUE);
-    value.extend_from_slice(&more[..more.len().min(room)]);
 }
 
 /// The name and the value of a field; `None` if the line is none (RFC 5322 2.2, and white space before the
@@ -168,7 +169,7 @@ mod tests {
 
     const MESSAGE: &[u8] =
         b"Received: a\r\n\tb\r\nreceived : c\r\nSubject: one\r\n two\r\nSUBJECT: three\r\n\
-        message-id:\r\n <x@y>\r\n\r\nReceived: body\r\nSubject: body\r\n";
+        message-id:\r\n <x@y>\r\nX-Priority: 1\r\n (Highest)\r\nimportance: high\r\n\r\nReceived: body\r\nSubject: body\r\n";
 
     fn scan(message: &[u8], piece: usize) -> (HeaderFacts, bool) {
         let mut scanner = HeaderScanner::new(1000);
@@ -184,6 +185,9 @@ mod tests {
             hops: 2,
             message_id: Some(b"<x@y>".to_vec()),
             subject: Some(b"one two".to_vec()),
+            x_priority: Some(b"1 (Highest)".to_vec()),
+            priority: None,
+            importance: Some(b"high".to_vec()),
         };
         for piece in 1..=MESSAGE.len() {
             assert_eq!(scan(MESSAGE, piece), (expected.clone(), false), "pieces of {piece}");

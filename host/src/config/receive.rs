@@ -25,6 +25,8 @@ pub const MAX_HOPS: usize = 30;
 pub const MAX_CONNECTIONS: usize = 5000;
 /// `max_connections_per_source` (Exchange: `MaxInboundConnectionPerSource` 20).
 pub const MAX_CONNECTIONS_PER_SOURCE: usize = 20;
+/// `max_high_priority_size` in bytes (Exchange: `MaxHighPriorityMessageSize` 250 KB).
+pub const MAX_HIGH_PRIORITY_SIZE: u64 = 250 << 10;
 /// `inactivity_timeout` (Exchange: `ConnectionInactivityTimeout` 5 minutes; RFC 5321 4.5.3.2.7).
 pub const INACTIVITY_TIMEOUT: Duration = Duration::from_secs(300);
 /// `connection_timeout` (Exchange: `ConnectionTimeout` 10 minutes).
@@ -104,6 +106,12 @@ pub struct ReceiveConfig {
     pub max_command_length: usize,
     /// The text of the greeting after the host's name; `None`: the usual one.
     pub banner: Option<String>,
+    /// Whether the sender says how urgent a message is.
+    pub sender_priority: bool,
+    /// The largest message that may be urgent, in bytes; a larger one is a normal one.
+    pub max_high_priority_size: u64,
+    /// Whether its messages never expire.
+    pub must_deliver: bool,
     /// Which extensions are offered.
     pub extensions: Extensions,
 }
@@ -145,6 +153,13 @@ impl ReceiveConfig {
             max_protocol_errors: section.or("max_protocol_errors", number(1, 1000), MAX_PROTOCOL_ERRORS),
             max_command_length: section.or("max_command_length", count(512, 65_536), MAX_COMMAND_LENGTH),
             banner: section.optional("banner", label),
+            sender_priority: section.or("sender_priority", boolean, false),
+            max_high_priority_size: section.or(
+                "max_high_priority_size",
+                size(0, MOST_MESSAGE_SIZE),
+                MAX_HIGH_PRIORITY_SIZE,
+            ),
+            must_deliver: section.or("must_deliver", boolean, false),
             extensions: Extensions::read(section),
         };
         section.finish();

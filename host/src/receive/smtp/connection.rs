@@ -252,7 +252,7 @@ impl ClientConnection {
             Content::Memory(_) => None,
         };
         let facts = envelope::Facts {
-            connector: &self.door.config.name,
+            connector: &self.door.config,
             client: self.client,
             helo: self.session.helo_name(),
             protocol: self.session.protocol(),

@@ -7,8 +7,9 @@ use postern_model::{
     BodyType, Content, Envelope, MessageId, Notify, Origin, OriginalRecipient, Priority, Recipient, Return,
     TypedAddress, text,
 };
-use postern_smtp::{Body, RcptParams, ReceivedMessage, Ret};
+use postern_smtp::{Body, HeaderFacts, RcptParams, ReceivedMessage, Ret};
 
+use crate::config::ReceiveConfig;
 use crate::submit::Submission;
 
 /// The longest Message-ID or subject that is kept for views, in bytes.
@@ -17,7 +18,7 @@ const MAX_VIEW: usize = 500;
 /// What is known of the client.
 pub struct Facts<'a> {
     /// The receive connector.
-    pub connector: &'a str,
+    pub connector: &'a ReceiveConfig,
     /// The client's address.
     pub client: IpAddr,
     /// What it called itself.
@@ -49,11 +50,11 @@ pub fn submission(
         helo: facts.helo.map(str::to_owned),
         client: Some(facts.client),
         submitter: None,
-        receive_connector: facts.connector.to_owned(),
+        receive_connector: facts.connector.name.to_string(),
         protocol: facts.protocol.to_owned(),
         received_at: Timestamp::now(),
-        priority: Priority::Normal,
-        must_deliver: false,
+        priority: priority(facts.connector, &message.header, content.size()),
+        must_deliver: facts.connector.must_deliver,
         properties: Vec::new(),
     };
     let recipients =
@@ -72,6 +73,20 @@ pub fn submission(
         subject: message.header.subject.as_deref().map(decoded),
         outbox_key: None,
         inbound: None,
+    }
+}
+
+/// How urgent the sender calls it, where that counts: by `X-Priority` (1 to 5), else by `Priority` or `Importance`
+/// (RFC 4021, sections 2.1.54 and 2.1.52). What is not understood is normal, and so is what is urgent but large.
+fn priority(config: &ReceiveConfig, header: &HeaderFacts, size: u64) -> Priority {
+    let said = [&header.x_priority, &header.priority, &header.importance].into_iter().flatten().next();
+    let Some(said) = said.filter(|_| config.sender_priority) else { return Priority::Normal };
+    // "1 (Highest)": what stands behind the first word is a remark.
+    let word = said.split(u8::is_ascii_whitespace).next().unwrap_or_default().to_ascii_lowercase();
+    match word.as_slice() {
+        b"1" | b"2" | b"urgent" | b"high" if size <= config.max_high_priority_size => Priority::High,
+        b"4" | b"5" | b"non-urgent" | b"low" => Priority::Low,
+        _ => Priority::Normal,
     }
 }
 
@@ -105,7 +120,54 @@ fn shown(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::decoded;
+    use std::path::Path;
+
+    use postern_model::Priority;
+    use postern_smtp::HeaderFacts;
+
+    use super::{decoded, priority};
+    use crate::config::{ReceiveConfig, check_text};
+
+    fn connector(lines: &str) -> ReceiveConfig {
+        let text = format!(
+            "[host]\nname = \"gw.example\"\n[receive_connectors.in]\nlisten = [\"127.0.0.1:0\"]\n{lines}"
+        );
+        let checked = check_text(&text, Path::new("x"), Path::new("/x"), &|_| None);
+        checked.map_err(|report| report.human()).unwrap().0.receive_connectors.remove(0)
+    }
+
+    #[test]
+    fn the_sender_says_how_urgent_a_message_is_where_that_counts() {
+        let fields = |x_priority: &str, priority: &str, importance: &str| {
+            let value = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
+            HeaderFacts {
+                x_priority: value(x_priority),
+                priority: value(priority),
+                importance: value(importance),
+                ..HeaderFacts::default()
+            }
+        };
+        let cases = [
+            (fields("", "", ""), Priority::Normal),
+            (fields("1 (Highest)", "", ""), Priority::High),
+            (fields("2", "", ""), Priority::High),
+            (fields("3", "urgent", "high"), Priority::Normal),
+            (fields("5", "urgent", ""), Priority::Low),
+            (fields("", "Urgent", "low"), Priority::High),
+            (fields("", "non-urgent", ""), Priority::Low),
+            (fields("", "normal", "high"), Priority::Normal),
+            (fields("", "", "HIGH"), Priority::High),
+            (fields("", "", "low"), Priority::Low),
+            (fields("eleven", "", ""), Priority::Normal),
+        ];
+        let (on, off) = (connector("sender_priority = true\n"), connector(""));
+        for (header, expected) in cases {
+            assert_eq!(priority(&on, &header, 256_000), expected, "{header:?}");
+            assert_eq!(priority(&off, &header, 1), Priority::Normal, "{header:?}");
+        }
+        assert_eq!(priority(&on, &fields("1", "", ""), 256_001), Priority::Normal, "it is too large");
+        assert_eq!(priority(&on, &fields("5", "", ""), 256_001), Priority::Low);
+    }
 
     #[test]
     fn encoded_words_are_decoded_and_foreign_bytes_survive() {
