@@ -29,6 +29,8 @@ use crate::{Grants, HttpGrant, Limits, Secret, TcpGrant};
 
 /// The package whose `agent` interface makes a component a delivery agent.
 const PACKAGE: &str = "postern:delivery-agent/";
+/// The version of the contract that is served.
+const CONTRACT: &str = "0.1.0";
 /// The longest name, version, protocol or media type in a description, in bytes.
 const MAX_DESCRIPTION: usize = 128;
 /// Media types in a description.
@@ -301,6 +303,12 @@ impl Agent {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.0.digest
+    }
+
+    /// The version of the contract that it is built for.
+    #[must_use]
+    pub fn contract(&self) -> &'static str {
+        CONTRACT
     }
 
     /// Whether this file is there and holds another component. Blocking: the file is read.
@@ -592,7 +600,7 @@ fn prepare(
         exports: exports.to_vec(),
         error: text(&error),
     })?;
-    let has = |name: &str| exports.iter().any(|export| *export == format!("{PACKAGE}{name}@0.1.0"));
+    let has = |name: &str| exports.iter().any(|export| *export == format!("{PACKAGE}{name}@{CONTRACT}"));
     let interfaces = Interfaces {
         batch: has("batch"),
         session: has("session"),

@@ -1,7 +1,7 @@
 //! AgentConnection: one open connection of an agent, owned by one task.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postern_model::{Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
 use wasmtime::component::Resource;
@@ -78,10 +78,11 @@ impl AgentConnection {
         let Some(mut instance) = self.instance.take() else { return DeliveryReport::broken(gone()) };
         self.shared.stats.delivery();
         let limit = self.shared.limits.deadline;
-        let deadline = instance.begin(limit);
+        let (began, deadline) = (Instant::now(), instance.begin(limit));
         let item = Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request));
         let called =
             tokio::time::timeout_at(deadline, instance.agent.call_deliver(&mut instance.store, item)).await;
+        self.shared.stats.call_took(began.elapsed());
         // What was reported early stands, however the call ended.
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::Deliver, limit, called).map(|said| said.map(|report| vec![report]));
@@ -101,7 +102,7 @@ impl AgentConnection {
         };
         let mut instance = self.instance.take().expect("its batch interface was found above");
         let limit = self.shared.limits.deadline;
-        let deadline = instance.begin(limit);
+        let (began, deadline) = (Instant::now(), instance.begin(limit));
         let mut items = Vec::new();
         for request in requests {
             self.shared.stats.delivery();
@@ -109,6 +110,7 @@ impl AgentConnection {
         }
         let called =
             tokio::time::timeout_at(deadline, batch.call_deliver_batch(&mut instance.store, &items)).await;
+        self.shared.stats.call_took(began.elapsed());
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::DeliverBatch, limit, called);
         self.reports(instance, Phase::DeliverBatch, reported, ended)

@@ -1,8 +1,11 @@
 //! MemoryLimiter: how much memory and how many tables one instance may have, and whether it was refused any.
 
+use std::sync::Arc;
+
 use wasmtime::{ResourceLimiter, Result};
 
 use crate::Limits;
+use crate::stats::Stats;
 
 /// Counts what one store has.
 pub(crate) struct MemoryLimiter {
@@ -14,10 +17,18 @@ pub(crate) struct MemoryLimiter {
     memory: usize,
     elements: usize,
     refused: Option<String>,
+    /// Where all instances of the agent are counted.
+    stats: Arc<Stats>,
+}
+
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        self.stats.memory_changed(self.memory, 0);
+    }
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, stats: Arc<Stats>) -> Self {
         Self {
             max_memory: limits.memory,
             max_elements: limits.table_elements,
@@ -27,6 +38,7 @@ impl MemoryLimiter {
             memory: 0,
             elements: 0,
             refused: None,
+            stats,
         }
     }
 
@@ -53,6 +65,7 @@ impl ResourceLimiter for MemoryLimiter {
             self.refused = Some(format!("asked for {total} bytes, memory = {} bytes", self.max_memory));
             return Ok(false);
         }
+        self.stats.memory_changed(self.memory, total);
         self.memory = total;
         Ok(true)
     }

@@ -82,7 +82,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         Self {
-            memory: MemoryLimiter::new(limits),
+            memory: MemoryLimiter::new(limits, shared.stats.clone()),
             outbound: Outbound::new(shared.clone(), log.clone()),
             tcp: TcpUse::new(limits),
             kept: KeptUse::default(),

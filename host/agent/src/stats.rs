@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::fault::{Fault, FaultKind};
+use crate::latency::{Latency, LatencyCounters};
 use crate::log::Capability;
 use crate::witness::{Violation, Witness};
 
@@ -52,6 +54,57 @@ pub struct AgentStats {
     pub log_lines_dropped: u64,
     /// Rules of the contract that it broke and the host mended: a second outcome, a code that does not fit.
     pub violations: u64,
+    /// How long the calls of `deliver` and `deliver-batch` took, host calls included.
+    pub latency: Latency,
+    /// Linear memory of the instances that are alive, in bytes.
+    pub memory: u64,
+    /// The most linear memory that one instance had, in bytes.
+    pub memory_peak: u64,
+}
+
+impl AgentStats {
+    /// Calls that passed a limit: time by the clock, processor time, memory.
+    #[must_use]
+    pub fn overruns(&self) -> u64 {
+        self.deadlines + self.cpu_overruns + self.out_of_memory
+    }
+
+    /// Calls that the agent itself broke: traps, processor time, memory. A deadline is mostly the far end's fault.
+    #[must_use]
+    pub fn broken(&self) -> u64 {
+        self.traps + self.cpu_overruns + self.out_of_memory
+    }
+
+    /// What two versions of an agent have done together.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            instances: self.instances + other.instances,
+            live: self.live + other.live,
+            deliveries: self.deliveries + other.deliveries,
+            traps: self.traps + other.traps,
+            deadlines: self.deadlines + other.deadlines,
+            cpu_overruns: self.cpu_overruns + other.cpu_overruns,
+            out_of_memory: self.out_of_memory + other.out_of_memory,
+            no_slot: self.no_slot + other.no_slot,
+            http_requests: self.http_requests + other.http_requests,
+            http_refused: self.http_refused + other.http_refused,
+            tcp_connections: self.tcp_connections + other.tcp_connections,
+            tcp_open: self.tcp_open + other.tcp_open,
+            tcp_read: self.tcp_read + other.tcp_read,
+            tcp_written: self.tcp_written + other.tcp_written,
+            tcp_refused: self.tcp_refused + other.tcp_refused,
+            secrets_refused: self.secrets_refused + other.secrets_refused,
+            sockets_refused: self.sockets_refused + other.sockets_refused,
+            state_refused: self.state_refused + other.state_refused,
+            inbound_refused: self.inbound_refused + other.inbound_refused,
+            log_lines_dropped: self.log_lines_dropped + other.log_lines_dropped,
+            violations: self.violations + other.violations,
+            latency: self.latency.and(&other.latency),
+            memory: self.memory + other.memory,
+            memory_peak: self.memory_peak.max(other.memory_peak),
+        }
+    }
 }
 
 /// The live counters, and who looks on while they count.
@@ -80,6 +133,9 @@ pub(crate) struct Stats {
     inbound_refused: AtomicU64,
     log_lines_dropped: AtomicU64,
     violations: AtomicU64,
+    latency: LatencyCounters,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
 }
 
 impl Stats {
@@ -111,6 +167,19 @@ impl Stats {
 
     pub(crate) fn delivery(&self) {
         self.deliveries.fetch_add(1, Relaxed);
+    }
+
+    /// A call of `deliver` or `deliver-batch` took so long, however it ended.
+    pub(crate) fn call_took(&self, time: Duration) {
+        self.latency.record(time);
+    }
+
+    /// An instance that had so many bytes of linear memory now has so many.
+    pub(crate) fn memory_changed(&self, before: usize, now: usize) {
+        // Added before it is taken off: it never falls below what the other instances have.
+        self.memory.fetch_add(now as u64, Relaxed);
+        self.memory.fetch_sub(before as u64, Relaxed);
+        self.memory_peak.fetch_max(now as u64, Relaxed);
     }
 
     pub(crate) fn http_request(&self) {
@@ -187,6 +256,9 @@ impl Stats {
             inbound_refused: self.inbound_refused.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
             violations: self.violations.load(Relaxed),
+            latency: self.latency.snapshot(),
+            memory: self.memory.load(Relaxed),
+            memory_peak: self.memory_peak.load(Relaxed),
         }
     }
 }
