@@ -1,12 +1,18 @@
 //! agents: which components may run, and what they may want. A component asks by its manifest and its imports; the
 //! operator has agreed to one version of it, and a later version that wants more does not run until that is agreed to.
 
+mod canary;
 mod consent;
 mod install;
 mod load;
 mod manifest;
+mod rollout;
+mod versions;
 
+pub use canary::{Judgement, Tally, judge as judge_trial, takes};
 pub use consent::{Accepted, ConsentError, Consents, Verdict, judge};
 pub use install::Candidate;
 pub use load::{Agreed, load, wishes};
 pub use manifest::{Manifest, ManifestError, Wishes};
+pub use rollout::{Candidate as NewVersion, Change, Event, Rollout, Stage};
+pub use versions::{RecordError, VersionRecord};

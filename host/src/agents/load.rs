@@ -1,6 +1,6 @@
 //! Loading an agent that is agreed to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_agent::{Agent, AgentSpec, Runtime};
@@ -11,6 +11,8 @@ use super::{Accepted, Consents, Manifest, Verdict, Wishes, judge};
 pub struct Agreed {
     /// It.
     pub agent: Agent,
+    /// The file that it was loaded from.
+    pub from: PathBuf,
     /// Why it is not the one that lies in the file, for the operator.
     pub held_back: Option<String>,
 }
@@ -24,14 +26,15 @@ pub fn load(runtime: &Runtime, spec: AgentSpec, consents: &Consents) -> Result<A
     let agent = runtime.load(spec.clone()).map_err(|error| error.to_string())?;
     let wishes = wishes(&agent, &spec.component)?;
     let accepted = consents.accepted(&spec.connector).map_err(|error| error.to_string())?;
+    let from = spec.component.clone();
     match judge(accepted.as_ref(), agent.digest(), &wishes) {
-        Verdict::Known => Ok(Agreed { agent, held_back: None }),
+        Verdict::Known => Ok(Agreed { agent, from, held_back: None }),
         Verdict::Agreed => {
             if let Err(why) = remember(consents, &spec, &agent, wishes) {
                 // It runs all the same: what it may do is what the config grants.
                 tracing::warn!(connector = spec.connector, why, "the agent's version could not be recorded");
             }
-            Ok(Agreed { agent, held_back: None })
+            Ok(Agreed { agent, from, held_back: None })
         }
         Verdict::Wider(more) => {
             let wants = format!(
@@ -42,9 +45,9 @@ pub fn load(runtime: &Runtime, spec: AgentSpec, consents: &Consents) -> Result<A
                 spec.connector
             );
             let copy = accepted.map(|accepted| consents.copy(&accepted.sha256)).unwrap_or_default();
-            let before = runtime.load(AgentSpec { component: copy, ..spec });
+            let before = runtime.load(AgentSpec { component: copy.clone(), ..spec });
             let agent = before.map_err(|error| format!("{wants}; the version before is gone: {error}"))?;
-            Ok(Agreed { agent, held_back: Some(format!("the version before runs on: {wants}")) })
+            Ok(Agreed { agent, from: copy, held_back: Some(format!("the version before runs on: {wants}")) })
         }
     }
 }

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+use super::canary::CanaryConfig;
 use super::host::{named_secret, secret};
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
@@ -82,6 +83,8 @@ pub struct DeliveryAgentConfig {
     pub common: Outgoing,
     /// The component, a `.wasm` file.
     pub agent: PathBuf,
+    /// The trial that a new version has to stand; `None`: it takes over at once.
+    pub canary: Option<CanaryConfig>,
     /// The protocol that the agent must serve; `None`: whatever it says (Exchange: `DeliveryProtocol`).
     pub delivery_protocol: Option<String>,
     /// The agent's own settings, an object.
@@ -195,6 +198,7 @@ impl DeliveryAgentConfig {
         let common = Outgoing::read(ConnectorKind::DeliveryAgent, name, section);
         let agent = section.required("agent", line, "write agent = \"agents/NAME.wasm\"");
         let agent = agent.map(|path| section.document().resolve(&path));
+        let canary = CanaryConfig::read(section);
         let delivery_protocol = section.optional("delivery_protocol", label);
         let settings = section.or("settings", settings, Value::Object(Map::new()));
         let grants = Grants::read(&section.table("grants"), secrets);
@@ -232,6 +236,7 @@ impl DeliveryAgentConfig {
         Some(Self {
             common,
             agent,
+            canary,
             delivery_protocol,
             settings,
             grants,
@@ -246,6 +251,15 @@ impl DeliveryAgentConfig {
             on_receipt_expiry,
             allow_fail_queue,
         })
+    }
+}
+
+impl DeliveryAgentConfig {
+    /// Whether nothing differs but which version of the agent is wanted, and what trial it has to stand.
+    #[must_use]
+    pub fn differs_only_in_version(&self, other: &Self) -> bool {
+        let like_it = Self { agent: self.agent.clone(), canary: self.canary, ..other.clone() };
+        like_it == *self
     }
 }
 

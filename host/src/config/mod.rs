@@ -6,6 +6,7 @@
 
 mod address_space;
 mod callback;
+mod canary;
 mod checked;
 mod cross;
 mod delivery_agent;
@@ -34,6 +35,7 @@ use toml::de::DeTable;
 
 pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
 pub use callback::{CallbackConfig, CallbackTls};
+pub use canary::CanaryConfig;
 pub use checked::Config;
 pub use delivery_agent::{
     AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry, OnUnknown, TcpGrant,
