@@ -83,7 +83,7 @@ enum Verb {
     /// Connectors: list.
     #[command(subcommand)]
     Connector(connector::ConnectorVerb),
-    /// Delivery agents: install, inspect, test.
+    /// Delivery agents: list, promote, rollback, install, inspect, test.
     #[command(subcommand)]
     Agent(agent::AgentVerb),
     /// What happened to messages.

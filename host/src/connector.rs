@@ -20,13 +20,13 @@ use postern_agent::{
 };
 use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, Item, NextHop, Receipt, Refusal};
 
-use crate::agents::Consents;
+use crate::agents::{Consents, VersionRecord};
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::server::StartError;
 
-use delivery_agent::DeliveryAgentConnector;
+use delivery_agent::{DeliveryAgentConnector, Tools};
 use doors::{AgentDoors, AgentMail, StoredState};
 use foreign::{ForeignConnector, HeldFiles, IsQueued, Role, Surroundings};
 use send::SendConnector;
@@ -94,6 +94,11 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
+    /// The delivery agent that it is, for what only those can do.
+    fn as_agent(&self) -> Option<&DeliveryAgentConnector> {
+        None
+    }
+
     /// What it is doing, in a word or two, for `connector list`.
     fn state(&self) -> ConnectorState;
 
@@ -117,13 +122,19 @@ pub trait Connector: Send + Sync + 'static {
     }
 
     /// What an operator should know although it works.
-    fn notice(&self) -> Option<&str> {
+    fn notice(&self) -> Option<String> {
         None
     }
 
     /// Whether what it was made from, beside its config, has changed since (the agent's file). May block.
     fn is_outdated(&self) -> bool {
         false
+    }
+
+    /// Waits until connections may have been retired ([`Connection::is_retired`]), so that idle ones are closed. One
+    /// waits at a time.
+    fn exchanged(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
     }
 
     /// Called at start and now and then, on a thread that may block: it may open again what was lost.
@@ -163,6 +174,11 @@ pub trait Connection: Send {
     /// The far end's, or our own, answer about the whole queue. The connection is closed then.
     fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
         Box::pin(async { Ok(Tick { receipts: Vec::new(), next: Duration::MAX }) })
+    }
+
+    /// Whether it is to be closed as soon as it has nothing more under way: what it leads to was exchanged.
+    fn is_retired(&self) -> bool {
+        false
     }
 
     /// Ends it in good order.
@@ -245,8 +261,14 @@ impl Factory {
         Ok(match agent_spec(agent) {
             Ok(mut spec) => {
                 spec.doors = self.doors_of(agent);
-                let consents = Consents::of(&host.data_directory);
-                DeliveryAgentConnector::load(name, runtime, spec, agent.batch_size, &consents)
+                let tools = Tools {
+                    runtime,
+                    consents: Consents::of(&host.data_directory),
+                    record: VersionRecord::of(&host.data_directory),
+                    metrics: self.surroundings.metrics.clone(),
+                    store: self.doors.store.clone(),
+                };
+                DeliveryAgentConnector::load(name, tools, spec, agent.batch_size, agent.canary)
             }
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
         })

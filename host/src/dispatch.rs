@@ -86,7 +86,8 @@ impl Dispatcher {
     /// have, and closes them.
     pub async fn run(mut self, stop: CancellationToken) {
         let index = self.settler.store().index().clone();
-        let feed = index.ready(self.connector.name());
+        let connector = self.connector.clone();
+        let feed = index.ready(connector.name());
         // A store that has stopped takes no outcomes, so it gives no items either.
         while !index.is_stopped() {
             let wake = feed.promote(Timestamp::now());
@@ -102,6 +103,7 @@ impl Dispatcher {
                 Some(ended) = self.lines.join_next_with_id(), if !self.lines.is_empty() => self.line_ended(ended),
                 Some(ended) = self.overdue.join_next(), if !self.overdue.is_empty() => self.overdue_ended(ended),
                 () = feed.notified() => {}
+                () = connector.exchanged() => self.look_after_idle(),
                 () = sleep_until(timer) => self.look_after_idle(),
             }
         }
@@ -185,7 +187,9 @@ impl Dispatcher {
         match ended {
             Ok((id, line)) => {
                 self.working.remove(&id);
-                if line.is_open() {
+                if line.is_retired() {
+                    self.close(line);
+                } else if line.is_open() {
                     self.parked.push_back(line);
                 }
             }
@@ -210,11 +214,13 @@ impl Dispatcher {
         due.into_iter().chain(parked).min()
     }
 
-    /// Closes connections that were idle for long enough, and lets those do something that want to.
+    /// Closes connections that were idle for long enough or were exchanged, and lets those do something that want to.
     fn look_after_idle(&mut self) {
         let now = Instant::now();
         for mut line in std::mem::take(&mut self.parked) {
-            if line.tick_at().is_some_and(|at| at <= now) {
+            if line.is_retired() {
+                self.close(line);
+            } else if line.tick_at().is_some_and(|at| at <= now) {
                 self.spawn(line.hop().clone(), line.tick());
             } else if now.duration_since(line.idle_since()) < self.limits.idle {
                 self.parked.push_back(line);

@@ -1,5 +1,7 @@
 //! Metrics: counters and gauges of the host in Prometheus' text form. `docs/metrics.md` describes each.
 
+mod latency;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use postern_agent::AgentStats;
@@ -11,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::settle::Settlement;
+use latency::CallTimes;
 
 /// A connector.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -55,6 +58,9 @@ pub struct Metrics {
     agent_tcp_open: Family<ByConnector, Gauge>,
     agent_tcp_bytes: Family<ByConnectorAndWord, Counter>,
     agent_refusals: Family<ByConnectorAndWord, Counter>,
+    agent_rollouts: Family<ByConnectorAndWord, Counter>,
+    agent_deliver_seconds: Family<ByConnector, CallTimes>,
+    agent_memory_bytes: Family<ByConnector, Gauge>,
 }
 
 impl Default for Metrics {
@@ -83,6 +89,9 @@ impl Default for Metrics {
             agent_tcp_open: Family::default(),
             agent_tcp_bytes: Family::default(),
             agent_refusals: Family::default(),
+            agent_rollouts: Family::default(),
+            agent_deliver_seconds: Family::default(),
+            agent_memory_bytes: Family::default(),
         };
         m.register();
         m
@@ -148,6 +157,12 @@ impl Metrics {
         r.register("postern_agent_tcp_bytes", "Bytes on TCP connections of agents, by direction", bytes);
         let refusals = self.agent_refusals.clone();
         r.register("postern_agent_refusals", "What agents were refused, by capability", refusals);
+        let rollouts = self.agent_rollouts.clone();
+        r.register("postern_agent_rollouts", "Changes of agents' versions, by what became of them", rollouts);
+        let times = self.agent_deliver_seconds.clone();
+        r.register("postern_agent_deliver_seconds", "How long agents' deliver calls took", times);
+        let memory = self.agent_memory_bytes.clone();
+        r.register("postern_agent_memory_bytes", "Linear memory of agents' live instances", memory);
     }
 
     /// A message is durable.
@@ -228,6 +243,8 @@ impl Metrics {
         };
         show(&self.agent_http_requests, stats.http_requests);
         show(&self.agent_tcp_connections, stats.tcp_connections);
+        self.agent_deliver_seconds.get_or_create(&label).show(stats.latency);
+        self.agent_memory_bytes.get_or_create(&label).set(i64::try_from(stats.memory).unwrap_or(i64::MAX));
         self.agent_tcp_open.get_or_create(&label).set(i64::try_from(stats.tcp_open).unwrap_or(i64::MAX));
         let show = |family: &Family<ByConnectorAndWord, Counter>, what, count| {
             family.get_or_create(&by(connector, what)).inner().store(count, Relaxed);
@@ -240,6 +257,11 @@ impl Metrics {
         show(&self.agent_refusals, "sockets", stats.sockets_refused);
         show(&self.agent_refusals, "state", stats.state_refused);
         show(&self.agent_refusals, "inbound", stats.inbound_refused);
+    }
+
+    /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.
+    pub fn rollout(&self, connector: &str, what: &str) {
+        self.agent_rollouts.get_or_create(&by(connector, what)).inc();
     }
 
     /// The text for `/metrics`. `queued` is counted by the caller, connector by connector.

@@ -1,6 +1,7 @@
 //! operate: what operators ask and order. The same code answers over the control socket of a running host and on
 //! the store of a stopped one.
 
+mod agents;
 mod audit;
 mod control;
 mod outbox;
@@ -74,6 +75,15 @@ pub enum Request {
     },
     /// All connectors.
     ConnectorList,
+    /// All delivery agents with their versions.
+    AgentList,
+    /// Lets the version in the file of a connector's agent deliver, or takes it back.
+    AgentSet {
+        /// Which connector.
+        connector: String,
+        /// What to do.
+        action: AgentAction,
+    },
     /// Tracking events.
     Track {
         /// What to look for.
@@ -95,6 +105,16 @@ pub enum QueueAction {
     Resume,
     /// Try everything now.
     Retry,
+}
+
+/// What to do with the versions of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentAction {
+    /// Let the version in the file deliver, whatever its trial says.
+    Promote,
+    /// Take it back: the version before delivers.
+    Rollback,
 }
 
 /// Why a request was not answered.
@@ -162,6 +182,8 @@ impl Operations {
                 remove::message(self, id, notify, dry_run).await
             }
             Request::ConnectorList => Ok(self.connectors()),
+            Request::AgentList => Ok(agents::list(self)),
+            Request::AgentSet { connector, action } => agents::set(self, &connector, action).await,
             Request::Track { query } => self.track(query).await,
             Request::Audit => audit::run(self).await.map(|a| json(&a)),
             Request::Reload => match &self.running {
@@ -189,7 +211,7 @@ impl Operations {
         let rows = config.outgoing().map(|outgoing| {
             let running = self.connectors.get(&outgoing.name);
             let callback_url = running.as_ref().and_then(|c| c.callback_url().map(str::to_owned));
-            let notice = running.as_ref().and_then(|c| c.notice().map(str::to_owned));
+            let notice = running.as_ref().and_then(|c| c.notice());
             let (state, reason) = match (outgoing.enabled, running.map(|c| c.state())) {
                 (false, _) => ("off", None),
                 (true, Some(ConnectorState::Ready)) => ("ready", notice),

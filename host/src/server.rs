@@ -303,8 +303,8 @@ async fn reload(site: &Site) -> Result<Reloaded, ReloadError> {
     let result = site.reload().await;
     match &result {
         Ok(done) => {
-            let (started, restarted, stopped) = (&done.started, &done.restarted, &done.stopped);
-            tracing::info!(?started, ?restarted, ?stopped, "the config was taken up");
+            let Reloaded { started, restarted, swapped, stopped, .. } = done;
+            tracing::info!(?started, ?restarted, ?swapped, ?stopped, "the config was taken up");
             if !done.needs_restart.is_empty() {
                 tracing::warn!(keys = ?done.needs_restart, "changed, but in force only after a restart");
             }

@@ -1,6 +1,7 @@
 //! `postern agent`: what a delivery agent is, what it asks for, and whether it does what every agent must.
 
 mod install;
+mod list;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -9,10 +10,27 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{CliError, CliResult, Common, print_json};
+use crate::operate::AgentAction;
 use crate::server;
 
 #[derive(Subcommand)]
 pub enum AgentVerb {
+    /// The versions of each connector's agent: state, connections, calls, times, traps, memory.
+    ///
+    /// One row for each version that is loaded: `steady` delivers, `canary` is on trial, `rolled-back` gets nothing,
+    /// `draining` ends what it is at. OPEN counts connections, OVER calls that passed a limit (time, processor, memory),
+    /// DEFER deliveries in which a recipient was deferred or failed; P50 and P99 are the times within which half and 99
+    /// of 100 calls of `deliver` were done. MEMORY is that of all live instances, PEAK the most that one had.
+    List,
+    /// Let the version in the file of a connector deliver, whatever its trial says.
+    ///
+    /// For a version that is on trial, or that was rolled back.
+    Promote(list::VersionArguments),
+    /// Take the version in the file of a connector back: the one before delivers.
+    ///
+    /// For a version that is on trial, or that delivers. It does not run again, also after a restart, until another
+    /// file lies in its place or you say promote.
+    Rollback(list::VersionArguments),
     /// Put a version of an agent in its place, after saying what it wants beyond the one before.
     ///
     /// A version that wants more than was agreed to is installed only when you agree: on a terminal you are asked,
@@ -34,6 +52,9 @@ pub enum AgentVerb {
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
     match verb {
+        AgentVerb::List => list::list(common),
+        AgentVerb::Promote(arguments) => list::set(common, arguments, AgentAction::Promote),
+        AgentVerb::Rollback(arguments) => list::set(common, arguments, AgentAction::Rollback),
         AgentVerb::Inspect { file } => inspect(common, file),
         AgentVerb::Install(arguments) => install::run(common, arguments),
         AgentVerb::Test(arguments) => test::run(common, arguments),

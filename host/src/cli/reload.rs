@@ -25,6 +25,7 @@ fn print(answer: &Value) {
     let lines = [
         ("started", names("started")),
         ("restarted", names("restarted")),
+        ("with another version of their agent", names("swapped")),
         ("stopped", names("stopped")),
         ("in force only after a restart", names("needs_restart")),
     ];

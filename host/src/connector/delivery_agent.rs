@@ -1,6 +1,8 @@
 //! DeliveryAgentConnector: hands items to a WASM delivery agent.
 
-use std::path::PathBuf;
+mod crew;
+mod version;
+
 use std::sync::Arc;
 
 use postern_agent::{
@@ -9,17 +11,21 @@ use postern_agent::{
 use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
-use crate::agents::{self, Consents};
+use crate::agents::{Change, Event};
+use crate::config::CanaryConfig;
+
+use crew::Crew;
+use version::{InUse, Version};
+
+pub use crew::{CrewView, Tools, TrialView};
+pub use version::{Role, VersionView};
 
 /// A connector with its agent, or with the reason why it has none.
 pub struct DeliveryAgentConnector {
     name: Arc<str>,
     runtime: Runtime,
-    /// Where it came from; `None`: nowhere.
-    file: Option<PathBuf>,
-    agent: Result<Agent, String>,
-    /// Why the agent is not the one in its file.
-    held_back: Option<String>,
+    /// The versions of its agent.
+    crew: Result<Arc<Crew>, String>,
     /// Where its provider can call back.
     callback_url: Option<String>,
     /// The most items that the agent gets in one call.
@@ -32,44 +38,62 @@ impl DeliveryAgentConnector {
     #[must_use]
     pub fn load(
         name: Arc<str>,
-        runtime: Runtime,
+        tools: Tools,
         spec: AgentSpec,
         batch_size: usize,
-        consents: &Consents,
+        canary: Option<CanaryConfig>,
     ) -> Self {
         let (file, callback_url) = (spec.component.clone(), spec.doors.callback_url.clone());
-        let (agent, held_back) = match agents::load(&runtime, spec, consents) {
-            Ok(agreed) => (Ok(agreed.agent), agreed.held_back),
+        let runtime = tools.runtime.clone();
+        let crew = Crew::load(name.clone(), tools, spec, canary).map(Arc::new);
+        match &crew {
+            Ok(crew) => {
+                let steady = crew.steady();
+                let (about, digest) = (steady.agent().description(), steady.agent().digest());
+                let version = &about.version;
+                tracing::info!(connector = %name, agent = about.name, version, digest, "agent loaded");
+                if let Some(why) = crew.notice() {
+                    tracing::warn!(connector = %name, "{why}");
+                }
+            }
             Err(error) => {
                 let agent = file.display();
                 tracing::error!(connector = %name, %agent, error, "the agent cannot be loaded; its mail waits");
-                (Err(error), None)
             }
-        };
-        if let Ok(agent) = &agent {
-            let about = agent.description();
-            let (version, digest) = (&about.version, agent.digest());
-            tracing::info!(connector = %name, agent = about.name, version, digest, "agent loaded");
         }
-        if let Some(why) = &held_back {
-            tracing::warn!(connector = %name, "{why}");
-        }
-        Self { name, runtime, file: Some(file), agent, held_back, callback_url, batch_size }
+        Self { name, runtime, crew, callback_url, batch_size }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self {
-            name,
-            runtime,
-            file: None,
-            agent: Err(reason),
-            held_back: None,
-            callback_url: None,
-            batch_size: 1,
+        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1 }
+    }
+
+    /// Takes over what was made from a newer file: new connections get the new version, old ones end what they are at.
+    pub fn adopt(&self, newer: &Self) {
+        if let (Ok(crew), Ok(newer)) = (&self.crew, &newer.crew) {
+            crew.adopt(newer);
         }
+    }
+
+    /// Its versions; or why it has none.
+    ///
+    /// # Errors
+    /// Why the connector is disabled.
+    pub fn versions(&self) -> Result<CrewView, &str> {
+        self.crew.as_ref().map(|crew| crew.view()).map_err(String::as_str)
+    }
+
+    /// Promotes or rolls back a version, as an operator wants it.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub async fn order(&self, event: Event) -> Result<Change, String> {
+        let crew = self.crew.clone()?;
+        let ordered = tokio::task::spawn_blocking(move || crew.order(event)).await;
+        ordered.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Asks the agent something beside its connections, on its own runtime, whoever asks.
@@ -79,9 +103,25 @@ impl DeliveryAgentConnector {
         F: Future<Output = Result<T, Deferral>> + Send + 'static,
     {
         let failed = |status, why: &str| Deferral::new(451, status, why, "service-unavailable");
-        let agent = self.agent.clone().map_err(|reason| failed((4, 3, 5), &reason))?;
-        let asked = self.runtime.handle().spawn(question(agent));
+        let crew = self.crew.as_ref().map_err(|reason| failed((4, 3, 5), reason))?;
+        let asked = self.runtime.handle().spawn(question(crew.steady().agent().clone()));
         asked.await.unwrap_or_else(|error| Err(failed((4, 3, 0), &error.to_string())))
+    }
+
+    /// Opens a connection of one version.
+    async fn open_version(
+        crew: &Arc<Crew>,
+        version: Arc<Version>,
+        hop: &NextHop,
+    ) -> Result<Box<dyn Connection>, Refusal> {
+        let in_use = InUse::of(version);
+        let connection = in_use.version().agent().open(hop).await?;
+        Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone() }) as Box<dyn Connection>)
+    }
+
+    /// Whether the version that delivers is so.
+    fn steady_is(&self, so: impl FnOnce(&Agent) -> bool) -> bool {
+        self.crew.as_ref().is_ok_and(|crew| so(crew.steady().agent()))
     }
 }
 
@@ -92,12 +132,20 @@ impl Connector for DeliveryAgentConnector {
 
     fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
         Box::pin(async move {
-            let agent = self.agent.as_ref().map_err(|reason| {
+            let crew = self.crew.as_ref().map_err(|reason| {
                 let text = format!("the agent cannot be loaded: {reason}");
                 Refusal::DeferQueue(Deferral::new(451, (4, 3, 5), &text, "service-unavailable"))
             })?;
-            let connection = agent.open(hop).await?;
-            Ok(Box::new(AgentLine(connection)) as Box<dyn Connection>)
+            let (version, instead) = crew.next();
+            let opened = Self::open_version(crew, version.clone(), hop).await;
+            let (Err(_), Some(steady)) = (&opened, instead) else { return opened };
+            // What a version on trial cannot open is opened by the one before: its word is not yet that of the queue.
+            let opened = Self::open_version(crew, steady, hop).await;
+            if opened.is_ok() {
+                version.count_unopened();
+            }
+            crew.look_at_trial();
+            opened
         })
     }
 
@@ -107,7 +155,7 @@ impl Connector for DeliveryAgentConnector {
     }
 
     fn can_poll(&self) -> bool {
-        self.agent.as_ref().is_ok_and(Agent::has_receipts)
+        self.steady_is(Agent::has_receipts)
     }
 
     fn did_it_arrive<'a>(&'a self, idempotency_key: &'a str) -> BoxFuture<'a, Result<Arrival, Deferral>> {
@@ -120,85 +168,118 @@ impl Connector for DeliveryAgentConnector {
     }
 
     fn callback_url(&self) -> Option<&str> {
-        let agent = self.agent.as_ref().ok()?;
-        self.callback_url.as_deref().filter(|_| agent.interfaces().callback)
+        self.callback_url.as_deref().filter(|_| self.steady_is(|agent| agent.interfaces().callback))
     }
 
     fn batch_size(&self) -> usize {
-        match &self.agent {
-            Ok(agent) if agent.interfaces().batch => self.batch_size,
-            _ => 1,
-        }
+        if self.steady_is(|agent| agent.interfaces().batch) { self.batch_size } else { 1 }
     }
 
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
         Some(self.runtime.handle())
     }
 
-    fn load_fault(&self) -> Option<&str> {
-        self.agent.as_ref().err().map(String::as_str)
+    fn as_agent(&self) -> Option<&DeliveryAgentConnector> {
+        Some(self)
     }
 
-    fn notice(&self) -> Option<&str> {
-        self.held_back.as_deref()
+    fn load_fault(&self) -> Option<&str> {
+        self.crew.as_ref().err().map(String::as_str)
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.crew.as_ref().ok()?.notice()
     }
 
     fn is_outdated(&self) -> bool {
         // One that has no agent may find one now.
-        let Ok(agent) = &self.agent else { return true };
-        // While a file is not there, the agent that was loaded from it goes on.
-        let Some(file) = &self.file else { return false };
-        if self.held_back.is_some() {
-            // What lies there was looked at and held back. Another file, or an operator who agreed meanwhile, changes that.
-            return true;
+        self.crew.as_ref().map_or(true, |crew| crew.is_outdated())
+    }
+
+    fn exchanged(&self) -> BoxFuture<'_, ()> {
+        match &self.crew {
+            Ok(crew) => Box::pin(crew.changed.notified()),
+            Err(_) => Box::pin(std::future::pending()),
         }
-        agent.differs_from(file) || agent.trusts_others_by_now()
     }
 
     fn agent_stats(&self) -> Option<AgentStats> {
-        self.agent.as_ref().ok().map(Agent::stats)
+        self.crew.as_ref().ok().map(|crew| crew.stats())
     }
 
     fn state(&self) -> ConnectorState {
-        match &self.agent {
+        match &self.crew {
             Ok(_) => ConnectorState::Ready,
             Err(reason) => ConnectorState::Disabled(reason.clone()),
         }
     }
 }
 
-/// An open connection of an agent.
-struct AgentLine(AgentConnection);
+/// An open connection of a version.
+struct AgentLine {
+    connection: AgentConnection,
+    in_use: InUse,
+    crew: Arc<Crew>,
+}
+
+impl AgentLine {
+    /// Counts what came of deliveries; for a version on trial they may decide it.
+    fn count(&self, requests: &[DeliveryRequest], reports: &[DeliveryReport]) {
+        let version = self.in_use.version();
+        requests.iter().zip(reports).for_each(|(request, report)| version.count(request, report));
+        self.crew.look_at_trial();
+    }
+}
 
 impl Connection for AgentLine {
     fn label(&self) -> &str {
-        self.0.label()
+        self.connection.label()
     }
 
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
-        Box::pin(self.0.deliver(request))
+        Box::pin(async move {
+            let report = self.connection.deliver(request).await;
+            self.count(std::slice::from_ref(request), std::slice::from_ref(&report));
+            report
+        })
     }
 
     fn deliver_batch<'a>(
         &'a mut self,
         requests: &'a [DeliveryRequest],
     ) -> BoxFuture<'a, Vec<DeliveryReport>> {
-        Box::pin(self.0.deliver_batch(requests))
+        Box::pin(async move {
+            let reports = self.connection.deliver_batch(requests).await;
+            self.count(requests, &reports);
+            reports
+        })
     }
 
     fn ticks(&self) -> bool {
-        self.0.has_tick()
+        self.connection.has_tick()
     }
 
     fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
-        Box::pin(self.0.tick())
+        Box::pin(async move {
+            let ticked = self.connection.tick().await;
+            if ticked.is_err() {
+                self.crew.look_at_trial();
+            }
+            ticked
+        })
+    }
+
+    fn is_retired(&self) -> bool {
+        self.in_use.version().is_retired()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let label = self.0.label().to_owned();
-            if let Err(fault) = self.0.close().await {
+            let label = self.connection.label().to_owned();
+            let Self { connection, in_use: _counted, crew } = *self;
+            if let Err(fault) = connection.close().await {
                 tracing::warn!(far_end = label, reason = %fault.response, "the agent did not close in good order");
+                crew.look_at_trial();
             }
         })
     }

@@ -98,6 +98,11 @@ impl Line {
         self.open.is_some()
     }
 
+    /// Whether its connection is to be closed, since what it leads to was exchanged.
+    pub fn is_retired(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.connection.is_retired())
+    }
+
     /// Since when it has nothing to deliver.
     pub fn idle_since(&self) -> Instant {
         self.idle_since
@@ -219,7 +224,7 @@ impl Line {
         }
         if broken {
             self.open = None;
-        } else if refused || open.delivered >= self.limits.messages {
+        } else if refused || open.delivered >= self.limits.messages || open.connection.is_retired() {
             self.close_connection().await;
         }
         self.open.is_some()
@@ -227,6 +232,10 @@ impl Line {
 
     /// Delivers over the open connection, or over a new one.
     async fn attempt(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
+        if self.is_retired() {
+            // It was exchanged while it was idle.
+            self.close_connection().await;
+        }
         let reused = self.open.is_some();
         let reports = self.deliver(requests).await;
         let untouched = |report: &DeliveryReport| {

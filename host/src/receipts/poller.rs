@@ -36,7 +36,7 @@ struct Round {
 }
 
 impl Poller {
-    /// A poller for a connector that can be polled.
+    /// A poller for a connector that can be polled, now or after its agent was exchanged.
     #[must_use]
     pub fn new(
         connector: Arc<dyn Connector>,
@@ -54,6 +54,9 @@ impl Poller {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(self.interval) => {}
+            }
+            if !self.connector.can_poll() {
+                continue;
             }
             let connector = self.connector.name();
             // All ids are read first: those that are decided meanwhile change nothing about what comes next.

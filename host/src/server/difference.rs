@@ -15,6 +15,8 @@ pub struct Names {
     pub begun: Vec<Arc<str>>,
     /// The same in both.
     pub kept: Vec<Arc<str>>,
+    /// Delivery agents that go on, with another version of their agent.
+    pub swapped: Vec<Arc<str>>,
 }
 
 /// What differs between two configs.
@@ -50,7 +52,7 @@ impl Names {
     fn between<T: PartialEq>(old: &BTreeMap<Arc<str>, T>, new: &BTreeMap<Arc<str>, T>) -> Self {
         let (kept, begun) = new.keys().cloned().partition(|name| old.get(name) == new.get(name));
         let ended = old.keys().filter(|name| old.get(*name) != new.get(*name)).cloned().collect();
-        Self { ended, begun, kept }
+        Self { ended, begun, kept, swapped: Vec::new() }
     }
 
     /// Some of those that were to be kept are begun anew.
@@ -58,6 +60,13 @@ impl Names {
         self.kept.retain(|name| !names.contains(name));
         self.ended.extend(names.iter().cloned());
         self.begun.extend(names);
+    }
+
+    /// Some of those that were to be begun anew only get another version of their agent.
+    pub fn swap(&mut self, names: Vec<Arc<str>>) {
+        self.ended.retain(|name| !names.contains(name));
+        self.begun.retain(|name| !names.contains(name));
+        self.swapped.extend(names);
     }
 }
 
@@ -82,6 +91,7 @@ impl Difference {
     /// In the words of the report.
     pub fn into_report(self) -> Reloaded {
         let mut report = Reloaded::default();
+        report.swapped.clone_from(&self.ways_out.swapped);
         for names in [self.doors, self.ways_out] {
             let ended: BTreeSet<_> = names.ended.into_iter().collect();
             let (restarted, started): (Vec<_>, _) = names.begun.into_iter().partition(|n| ended.contains(n));
@@ -91,6 +101,15 @@ impl Difference {
         }
         report
     }
+}
+
+/// Whether a connector is a delivery agent in both configs, and differs in nothing but its agent's version.
+pub fn differs_only_in_version(old: &Config, new: &Config, name: &str) -> bool {
+    let find = |config: &Config| {
+        let mut agents = config.delivery_agent_connectors.iter();
+        agents.find(|agent| &*agent.common.name == name && agent.common.enabled).cloned()
+    };
+    find(old).zip(find(new)).is_some_and(|(old, new)| old.differs_only_in_version(&new))
 }
 
 /// Puts the old values back where a change counts only from the next start on, and names the keys that it found:
@@ -174,6 +193,28 @@ mod tests {
         let mut difference = Difference::between(&config(SITE), &config(SITE));
         difference.ways_out.renew(vec!["b".into()]);
         assert_eq!(names(&difference.into_report().restarted), ["b"]);
+    }
+
+    #[test]
+    fn only_the_version_of_an_agent_can_be_swapped() {
+        let agent = "[delivery_agent_connectors.fax]\naddress_spaces = [\"FAX:*\"]\nagent = \"a.wasm\"\n";
+        let old = config(&format!("{SITE}{agent}"));
+        let swaps = |from: &str, to: &str| {
+            differs_only_in_version(&old, &config(&format!("{SITE}{}", agent.replace(from, to))), "fax")
+        };
+        assert!(swaps("", ""));
+        assert!(swaps("a.wasm", "b.wasm"));
+        assert!(swaps("agent =", "canary = { count = 3 }\nagent ="));
+        assert!(!swaps("a.wasm\"", "b.wasm\"\nsettings = { a = 1 }"));
+        assert!(!swaps("FAX:*", "FAX:+49*"));
+        assert!(!swaps("agent =", "enabled = false\nagent ="));
+        assert!(!differs_only_in_version(&old, &old, "a"), "no agent");
+
+        let mut difference = Difference::between(&old, &old);
+        difference.ways_out.renew(vec!["fax".into(), "b".into()]);
+        difference.ways_out.swap(vec!["fax".into()]);
+        let report = difference.into_report();
+        assert_eq!((names(&report.swapped), names(&report.restarted)), (vec!["fax"], vec!["b"]));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! A reload is a swap. Everything that can go wrong (faults in the file, an address that is taken, an agent that cannot
 //! be loaded) is tried before anything changes. Then the topology is swapped, and those connectors whose tables differ
-//! are ended and started anew; each finishes what it has, its mail waits in the queue meanwhile. Who is not mentioned in
-//! the difference does not notice.
+//! are ended and started anew; each finishes what it has, its mail waits in the queue meanwhile. A delivery agent of which
+//! only the version differs goes on: new connections use the new version while the old ones finish. Who is not mentioned
+//! in the difference does not notice.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,6 +46,8 @@ pub struct Reloaded {
     pub started: Vec<Arc<str>>,
     /// Those that were ended and started anew.
     pub restarted: Vec<Arc<str>>,
+    /// Delivery agents that went on with another version of their agent.
+    pub swapped: Vec<Arc<str>>,
     /// Those that are gone, or off.
     pub stopped: Vec<Arc<str>>,
     /// Keys that changed, and count only from the next start on.
@@ -133,6 +136,13 @@ impl Site {
         let bound = moving.doors.bind(&config).await?;
         let connectors = moving.ways_out.build(&config, &difference.ways_out.begun).await?;
         self.refuse_worse(&connectors)?;
+        let swapped = connectors.iter().filter(|made| {
+            let ended = difference.ways_out.ended.iter().any(|name| &**name == made.name());
+            ended
+                && difference::differs_only_in_version(&old.config, &config, made.name())
+                && moving.ways_out.can_exchange(&***made)
+        });
+        difference.ways_out.swap(swapped.map(|made| made.name().into()).collect());
 
         // From here on nothing can be refused any more.
         self.core.topology.swap(Topology::build(config.clone()));
@@ -141,6 +151,7 @@ impl Site {
         moving.ways_out.let_withdraw(&config);
         moving.doors.close(&difference.doors.ended);
         moving.doors.open(&config, &difference.doors.begun, bound);
+        let connectors = moving.ways_out.exchange(&difference.ways_out.swapped, connectors);
         let deadline = Instant::now() + config.host.shutdown_grace;
         moving.ways_out.end(&difference.ways_out.ended, deadline).await;
         moving.ways_out.start(&config, connectors).await.map_err(ReloadError::Unstarted)?;

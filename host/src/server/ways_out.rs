@@ -82,7 +82,8 @@ impl WaysOut {
         let limits = limits(config, outgoing);
         let dispatcher = Dispatcher::new(connector.clone(), self.core.settler.clone(), limits);
         stage.spawn(dispatcher.run(stage.stop.clone()));
-        if connector.can_poll() {
+        // Another version of an agent may answer where this one does not.
+        if connector.can_poll() || connector.as_agent().is_some() {
             let (settler, receipts) = (self.core.settler.clone(), self.core.receipts.sender().clone());
             let poller = Poller::new(connector, settler, receipts, poll_interval(config, outgoing));
             stage.spawn(poller.run(stage.stop.clone()));
@@ -100,6 +101,32 @@ impl WaysOut {
         };
         let look = move || names.into_iter().filter(is_outdated).collect();
         Ok(tokio::task::spawn_blocking(look).await?)
+    }
+
+    /// Exchanges the agents of connectors that run, where nothing else about them differs: new connections use the new
+    /// version, old ones finish what they are at. Gives back the connectors that have to be started anew.
+    pub fn exchange(&self, swapped: &[Arc<str>], made: Vec<Arc<dyn Connector>>) -> Vec<Arc<dyn Connector>> {
+        let (newer, others): (Vec<_>, Vec<_>) =
+            made.into_iter().partition(|made| swapped.iter().any(|name| &**name == made.name()));
+        for newer in newer {
+            let running = self.core.connectors.get(newer.name());
+            if let (Some(running), Some(newer)) =
+                (running.as_ref().and_then(|running| running.as_agent()), newer.as_agent())
+            {
+                running.adopt(newer);
+            }
+        }
+        others
+    }
+
+    /// Whether the agent of a connector that runs can be exchanged for that of one that was made anew.
+    pub fn can_exchange(&self, made: &dyn Connector) -> bool {
+        let works =
+            |connector: &dyn Connector| connector.as_agent().is_some() && connector.load_fault().is_none();
+        let running = self.core.connectors.get(made.name());
+        self.running.contains_key(made.name())
+            && works(made)
+            && running.is_some_and(|running| works(&*running))
     }
 
     /// Ends connectors: each may finish the items that it has. What has not ended at `deadline` is cut off; its items

@@ -52,20 +52,34 @@ pub fn run(common: &Common, arguments: &InstallArguments) -> CliResult {
         .build()
         .map_err(CliError::failed)?
         .block_on(operate::is_running(&config.host.data_directory));
-    if running {
-        ask::answer(common, Request::Reload)?;
-    }
+    let taken_up = if running { Some(take_up(common, name)?) } else { None };
+    let delivers = taken_up.as_ref().is_some_and(|agent| agent["versions"][0]["sha256"] == *sha256);
     if common.json {
         print_json(&serde_json::json!({
             "connector": name, "agent": about.name, "version": about.version,
-            "sha256": sha256, "wishes": wishes, "in_use": running,
+            "sha256": sha256, "wishes": wishes, "in_use": delivers,
+            "state": taken_up.as_ref().map(|agent| &agent["state"]),
         }));
-    } else if running {
+    } else if delivers {
         println!("installed as {}, and in use", connector.agent.display());
+    } else if let Some(agent) = &taken_up {
+        let state = agent["state"].as_str().unwrap_or_default();
+        println!(
+            "installed as {}, and not in use yet ({state}): postern agent list",
+            connector.agent.display()
+        );
     } else {
         println!("installed as {}; in use from the next start on", connector.agent.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the running host look at the file; what it makes of it, as in `agent list`.
+fn take_up(common: &Common, connector: &str) -> Result<serde_json::Value, CliError> {
+    ask::answer(common, Request::Reload)?;
+    let agents = ask::answer(common, Request::AgentList)?;
+    let found = agents.as_array().into_iter().flatten().find(|agent| agent["connector"] == connector);
+    Ok(found.cloned().unwrap_or_default())
 }
 
 /// Whether the operator agrees; an error when not.

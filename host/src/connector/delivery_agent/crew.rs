@@ -1,0 +1,432 @@
+//! Crew: the versions of one connector's agent that are loaded: the one that delivers, one that stands its trial or was
+//! rolled back, and those that end what they are at.
+//!
+//! What changes is decided by `agents::rollout` and `agents::canary`; here it is carried out.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use postern_agent::{Agent, AgentSpec, AgentStats, Runtime};
+use postern_model::{NextHop, TrackingEvent};
+use postern_store::Store;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::version::{Role, Version, VersionView};
+use crate::agents::{self, Change, Consents, Event, Judgement, Rollout, VersionRecord, judge_trial, takes};
+use crate::config::CanaryConfig;
+use crate::metrics::Metrics;
+
+/// What a crew works with.
+#[derive(Clone)]
+pub struct Tools {
+    /// Runs agents.
+    pub runtime: Runtime,
+    /// What the operator has agreed to.
+    pub consents: Consents,
+    /// Which versions delivered, and which were rolled back.
+    pub record: VersionRecord,
+    /// Where changes are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where changes are tracked; `None` where there is no store.
+    pub store: Option<Arc<dyn Store>>,
+}
+
+/// The versions of one connector's agent.
+pub struct Crew {
+    name: Arc<str>,
+    tools: Tools,
+    /// Rings when connections are to be closed that may be idle.
+    pub changed: Notify,
+    posts: Mutex<Posts>,
+}
+
+/// Who does what.
+struct Posts {
+    spec: AgentSpec,
+    canary: Option<CanaryConfig>,
+    rollout: Rollout,
+    steady: Arc<Version>,
+    /// On trial, or rolled back: the rollout says which.
+    candidate: Option<Arc<Version>>,
+    draining: Vec<Arc<Version>>,
+    /// What those did that are gone.
+    past: AgentStats,
+    /// Connections that were opened while the candidate is on trial.
+    opened: u64,
+    /// Why the agent in the file is not among them.
+    held_back: Option<String>,
+}
+
+/// A crew as operators see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CrewView {
+    /// `running`, `canary`, `rolled-back` or `waiting-for-consent`.
+    pub state: &'static str,
+    /// What an operator should know.
+    pub reason: Option<String>,
+    /// The trial, while there is one.
+    pub trial: Option<TrialView>,
+    /// The versions: the one that delivers first.
+    pub versions: Vec<VersionView>,
+}
+
+/// How far a trial is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TrialView {
+    /// The share of new connections, in percent.
+    pub share: u32,
+    /// Deliveries that passed.
+    pub passed: u64,
+    /// So many must.
+    pub count: u32,
+}
+
+impl Crew {
+    /// Loads the versions that a connector needs: the one in its file, and the one that delivers if that is another.
+    /// Blocking: they may have to be compiled.
+    ///
+    /// # Errors
+    /// Why there is nothing that could run.
+    pub fn load(
+        name: Arc<str>,
+        tools: Tools,
+        spec: AgentSpec,
+        canary: Option<CanaryConfig>,
+    ) -> Result<Self, String> {
+        let agreed = agents::load(&tools.runtime, spec.clone(), &tools.consents)?;
+        let digest = agreed.agent.digest().to_owned();
+        let known = tools.record.rollout(&name).map_err(|error| error.to_string())?;
+        let found = Event::Found { sha256: digest.clone(), canary: canary.is_some() };
+        let (mut rollout, change) = match known {
+            Some(known) => known.step(found).map_err(str::to_owned)?,
+            None => (Rollout::of(&digest), Change::Nothing),
+        };
+        let file = Version::new(agreed.agent);
+        let (mut steady, mut candidate) = (file.clone(), None);
+        if rollout.steady != digest {
+            let copy = AgentSpec { component: tools.record.copy(&rollout.steady), ..spec.clone() };
+            match (tools.runtime.load(copy), rollout.rolled_back()) {
+                (Ok(agent), _) => (steady, candidate) = (Version::new(agent), Some(file.clone())),
+                (Err(error), Some(why)) => {
+                    return Err(format!(
+                        "this version was rolled back ({why}), and the one before is gone ({error}): put another one \
+                         in the place of {}",
+                        spec.component.display()
+                    ));
+                }
+                (Err(error), None) => {
+                    tracing::warn!(connector = %name, %error, "the version before is gone; there is no trial");
+                    rollout = Rollout::of(&digest);
+                }
+            }
+        }
+        let held_back = agreed.held_back;
+        let posts = Posts {
+            spec,
+            canary,
+            rollout,
+            steady,
+            candidate,
+            draining: Vec::new(),
+            past: AgentStats::default(),
+            opened: 0,
+            held_back,
+        };
+        let crew = Self { name, tools, changed: Notify::new(), posts: Mutex::new(posts) };
+        // A copy first, so that the record never names a version that cannot be had.
+        crew.keep(&digest, &agreed.from, &file).and_then(|()| crew.record()).unwrap_or_else(|why| {
+            // It runs all the same; only the way back may be missing.
+            tracing::warn!(connector = %crew.name, why, "the agent's version could not be recorded");
+        });
+        crew.tell(change, "host", None);
+        Ok(crew)
+    }
+
+    fn keep(&self, digest: &str, from: &PathBuf, version: &Version) -> Result<(), String> {
+        if self.tools.record.copy(digest).exists() {
+            return Ok(());
+        }
+        let bytes = std::fs::read(from).map_err(|error| error.to_string())?;
+        if version.agent().differs_from(from) {
+            return Err("the file changed while it was loaded".to_owned());
+        }
+        self.tools.record.keep(digest, &bytes).map_err(|error| error.to_string())
+    }
+
+    fn posts(&self) -> MutexGuard<'_, Posts> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts what the record says on the disk. Blocking.
+    fn record(&self) -> Result<(), String> {
+        let rollout = self.posts().rollout.clone();
+        self.tools.record.set(&self.name, &rollout).map_err(|error| error.to_string())
+    }
+
+    /// The version that delivers, which also answers beside connections.
+    pub fn steady(&self) -> Arc<Version> {
+        self.posts().steady.clone()
+    }
+
+    /// The version for the next connection; and, for one on trial, the version that delivers.
+    pub fn next(&self) -> (Arc<Version>, Option<Arc<Version>>) {
+        let mut posts = self.posts();
+        let Some((canary, candidate)) = posts.trial() else { return (posts.steady.clone(), None) };
+        let nth = posts.opened;
+        posts.opened += 1;
+        if takes(&canary, nth) {
+            (candidate, Some(posts.steady.clone()))
+        } else {
+            (posts.steady.clone(), None)
+        }
+    }
+
+    /// Looks whether the trial is over, after the candidate has done something.
+    pub fn look_at_trial(self: &Arc<Self>) {
+        let (change, reason) = {
+            let mut posts = self.posts();
+            let Some((canary, candidate)) = posts.trial() else { return };
+            let (event, reason) = match judge_trial(&canary, candidate.tally()) {
+                Judgement::OnTrial => return,
+                Judgement::Good => (Event::Good, None),
+                Judgement::Bad(reason) => (Event::Bad(reason.clone()), Some(reason)),
+            };
+            // Carried out before it is on the disk: the damage is to end now. A crash in between only repeats the trial.
+            let Some(change) = posts.take(event) else { return };
+            (change, reason)
+        };
+        self.changed.notify_one();
+        let crew = self.clone();
+        self.tools.runtime.handle().spawn_blocking(move || {
+            if let Err(why) = crew.record() {
+                tracing::error!(connector = %crew.name, why, "the end of the trial could not be recorded");
+            }
+            crew.tell(change, "host", reason.as_deref());
+        });
+    }
+
+    /// Does what an operator wants. Blocking.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub fn order(&self, event: Event) -> Result<Change, String> {
+        let (spec, now) = {
+            let posts = self.posts();
+            (posts.spec.clone(), posts.rollout.clone())
+        };
+        let (next, change) = now.step(event).map_err(str::to_owned)?;
+        // The version to go back to is not loaded while it does nothing.
+        let before = match now.before.as_ref() == Some(&next.steady) {
+            true => Some(self.load_copy(&next.steady, spec)?),
+            false => None,
+        };
+        // On the disk first: the operator is told that it is so.
+        self.tools.record.set(&self.name, &next).map_err(|error| error.to_string())?;
+        let arranged = {
+            let mut posts = self.posts();
+            posts.rollout == now && posts.arrange(next, before)
+        };
+        if !arranged {
+            self.record()?;
+            return Err("the agent's versions changed at this very moment: look, and try again".to_owned());
+        }
+        self.changed.notify_one();
+        self.tell(change, "operator", None);
+        Ok(change)
+    }
+
+    fn load_copy(&self, sha256: &str, spec: AgentSpec) -> Result<Arc<Version>, String> {
+        let copy = AgentSpec { component: self.tools.record.copy(sha256), ..spec };
+        let agent = self.tools.runtime.load(copy);
+        agent.map(Version::new).map_err(|error| format!("the version before is gone: {error}"))
+    }
+
+    /// Takes over what a crew has that was made from a newer file or config. Versions that are the same go on.
+    pub fn adopt(&self, newer: &Self) {
+        let (mut new, mut posts) = (newer.posts(), self.posts());
+        let (mine, loaded) = (posts.posted(), posts.loaded());
+        let same = |version: &Arc<Version>| {
+            let digest = version.agent().digest();
+            let known = mine.iter().find(|mine| mine.agent().digest() == digest);
+            // The same component that trusts other authorities is another version.
+            known.filter(|mine| !mine.agent().trusts_others_by_now()).unwrap_or(version).clone()
+        };
+        let (steady, candidate) = (same(&new.steady), new.candidate.as_ref().map(same));
+        let was_on_trial = posts.trial().map(|(_, candidate)| candidate);
+        posts.spec = new.spec.clone();
+        posts.canary = new.canary;
+        posts.rollout = new.rollout.clone();
+        posts.held_back = new.held_back.take();
+        posts.man(steady, candidate, loaded);
+        if posts.trial().is_none_or(|(_, now)| was_on_trial.is_none_or(|was| !Arc::ptr_eq(&was, &now))) {
+            posts.opened = 0;
+        }
+        drop(posts);
+        self.changed.notify_one();
+    }
+
+    /// Logs, counts and tracks a change.
+    fn tell(&self, change: Change, by: &str, reason: Option<&str>) {
+        let Some(word) = change.word() else { return };
+        let about = |version: &Arc<Version>| {
+            let (agent, about) = (version.agent(), version.agent().description());
+            format!("{} {} {:.12}", about.name, about.version, agent.digest())
+        };
+        let (steady, other) = {
+            let posts = self.posts();
+            (about(&posts.steady), posts.candidate.as_ref().map(about))
+        };
+        let (connector, other) = (&*self.name, other.as_deref());
+        match change {
+            Change::RolledBack => {
+                tracing::error!(
+                    connector,
+                    delivers = steady,
+                    rolled_back = other,
+                    by,
+                    reason,
+                    "agent rolled back"
+                )
+            }
+            Change::Trial => tracing::info!(connector, delivers = steady, on_trial = other, "agent on trial"),
+            _ => tracing::info!(connector, delivers = steady, by, "agent exchanged"),
+        }
+        self.tools.metrics.rollout(connector, word);
+        let Some(store) = &self.tools.store else { return };
+        let operation = format!("agent-{word}");
+        let queue = NextHop::new(connector, "");
+        let mut event = TrackingEvent::of_queue(&queue, &operation, by, reason, Timestamp::now());
+        // It is about all queues of the connector.
+        event.destination = None;
+        event.details.push(("delivers".to_owned(), steady));
+        event.details.extend(other.map(|other| ("other".to_owned(), other.to_owned())));
+        let recorded = store.record(vec![event]);
+        self.tools.runtime.handle().spawn(async move {
+            if let Err(error) = recorded.await {
+                tracing::warn!(%error, "a change of an agent's version could not be tracked");
+            }
+        });
+    }
+
+    /// Whether the file or what it trusts is another than the one that is known. Blocking: the file is read.
+    pub fn is_outdated(&self) -> bool {
+        let (newest, file, held_back) = {
+            let posts = self.posts();
+            let newest: Agent = posts.candidate.as_ref().unwrap_or(&posts.steady).agent().clone();
+            (newest, posts.spec.component.clone(), posts.held_back.is_some())
+        };
+        // What was held back was looked at. Another file, or an operator who agreed meanwhile, changes that.
+        held_back || newest.differs_from(&file) || newest.trusts_others_by_now()
+    }
+
+    /// What all versions have done together.
+    pub fn stats(&self) -> AgentStats {
+        let mut posts = self.posts();
+        posts.let_go();
+        posts.loaded().iter().fold(posts.past, |all, version| all.and(&version.stats()))
+    }
+
+    /// What an operator should know although it works.
+    pub fn notice(&self) -> Option<String> {
+        self.posts().notice()
+    }
+
+    /// As operators see it.
+    pub fn view(&self) -> CrewView {
+        let mut posts = self.posts();
+        posts.let_go();
+        let role = if posts.rollout.is_on_trial() { Role::Canary } else { Role::RolledBack };
+        let state = match (&posts.held_back, &posts.candidate) {
+            (Some(_), _) => "waiting-for-consent",
+            (None, Some(_)) if role == Role::Canary => "canary",
+            (None, Some(_)) => "rolled-back",
+            (None, None) => "running",
+        };
+        let trial = posts.trial().map(|(canary, candidate)| TrialView {
+            share: canary.share,
+            passed: candidate.tally().passed,
+            count: canary.count,
+        });
+        let mut versions = vec![posts.steady.view(Role::Steady)];
+        versions.extend(posts.candidate.iter().map(|version| version.view(role)));
+        versions.extend(posts.draining.iter().map(|version| version.view(Role::Draining)));
+        CrewView { state, reason: posts.notice(), trial, versions }
+    }
+}
+
+impl Posts {
+    /// The candidate with the terms of its trial, while it is on one.
+    fn trial(&self) -> Option<(CanaryConfig, Arc<Version>)> {
+        let candidate = self.candidate.clone().filter(|_| self.rollout.is_on_trial())?;
+        Some((self.canary?, candidate))
+    }
+
+    /// The versions that have a post.
+    fn posted(&self) -> Vec<Arc<Version>> {
+        [&self.steady].into_iter().chain(&self.candidate).cloned().collect()
+    }
+
+    /// Every version that is loaded.
+    fn loaded(&self) -> Vec<Arc<Version>> {
+        let mut all = self.posted();
+        all.extend(self.draining.iter().cloned());
+        all
+    }
+
+    /// Carries out an event about the candidate.
+    fn take(&mut self, event: Event) -> Option<Change> {
+        let (next, change) = self.rollout.step(event).ok()?;
+        self.arrange(next, None).then_some(change)
+    }
+
+    /// Puts the loaded versions, and one that was loaded for it, where a rollout wants them. Says whether they are there.
+    fn arrange(&mut self, rollout: Rollout, loaded: Option<Arc<Version>>) -> bool {
+        let mine = self.loaded();
+        let find = |sha256: &str| {
+            loaded.iter().chain(&mine).find(|version| version.agent().digest() == sha256).cloned()
+        };
+        let Some(steady) = find(&rollout.steady) else { return false };
+        let candidate = rollout.candidate.as_ref().and_then(|candidate| find(&candidate.sha256));
+        self.rollout = rollout;
+        self.man(steady, candidate, mine);
+        self.opened = 0;
+        true
+    }
+
+    /// Mans the posts; who has none any more ends what it is at.
+    fn man(&mut self, steady: Arc<Version>, candidate: Option<Arc<Version>>, loaded: Vec<Arc<Version>>) {
+        self.steady = steady;
+        self.candidate = candidate;
+        let keeps = |version: &Arc<Version>| {
+            Arc::ptr_eq(version, &self.steady)
+                || self.candidate.as_ref().is_some_and(|candidate| Arc::ptr_eq(version, candidate))
+        };
+        self.draining = loaded.into_iter().filter(|version| !keeps(version)).collect();
+        self.draining.iter().for_each(|version| version.retire(true));
+        self.steady.retire(false);
+        let rolled_back = !self.rollout.is_on_trial();
+        self.candidate.iter().for_each(|version| version.retire(rolled_back));
+    }
+
+    /// Lets those go that have ended.
+    fn let_go(&mut self) {
+        let (busy, gone): (Vec<_>, Vec<_>) = self.draining.drain(..).partition(|version| version.is_busy());
+        self.draining = busy;
+        self.past = gone.iter().fold(self.past, |past, version| past.and(&version.stats()));
+    }
+
+    fn notice(&self) -> Option<String> {
+        let rolled_back = || {
+            let name = &self.spec.connector;
+            let why = self.rollout.rolled_back()?;
+            Some(format!(
+                "the version before runs on: the one in {} was rolled back ({why}); put another one there, or: postern \
+                 agent promote {name}",
+                self.spec.component.display()
+            ))
+        };
+        self.held_back.clone().or_else(rolled_back)
+    }
+}
