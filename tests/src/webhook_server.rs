@@ -45,13 +45,20 @@ pub struct HttpAnswer {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
+    held: bool,
 }
 
 impl HttpAnswer {
     /// A status without a body.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: String::new() }
+        Self { status, headers: Vec::new(), body: String::new(), held: false }
+    }
+
+    /// A status without a body, which is given only after [`WebhookServer::release`].
+    #[must_use]
+    pub fn held(status: u16) -> Self {
+        Self { held: true, ..Self::status(status) }
     }
 
     /// No answer at all: the client waits.
@@ -112,6 +119,8 @@ struct State {
     /// Requests that could not be read: the agent's fault or the server's, the test fails for both.
     faults: Vec<String>,
     connections: Vec<TcpStream>,
+    /// Held answers may go.
+    released: bool,
     closed: bool,
 }
 
@@ -178,6 +187,12 @@ impl WebhookServer {
         self.shared.state().script.push_back(answer);
     }
 
+    /// Lets the held answers go, and those that would be held from now on.
+    pub fn release(&self) {
+        self.shared.state().released = true;
+        self.shared.news.notify_all();
+    }
+
     /// From now on a question for this receipt is answered so.
     pub fn receipt(&self, id: &str, answer: Value) {
         self.shared.state().receipts.insert(id.to_owned(), answer);
@@ -223,6 +238,7 @@ impl Drop for WebhookServer {
             let _ = connection.shutdown(Shutdown::Both);
         }
         drop(state);
+        self.shared.news.notify_all();
         // A connection to ourselves, so that the listening thread sees that it is over and gives the port back.
         let _ = TcpStream::connect(self.address);
     }
@@ -245,6 +261,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             Ok(None) | Err(_) => return,
         };
         let Some(answer) = answer(request, shared) else { return };
+        if answer.held {
+            let waits = |state: &mut State| !state.released && !state.closed;
+            drop(shared.news.wait_while(shared.state(), waits).unwrap_or_else(PoisonError::into_inner));
+        }
         if answer.write(&mut stream).is_err() {
             return;
         }

@@ -58,7 +58,7 @@ fn a_version_that_wants_nothing_more_is_taken_up_by_itself() {
     let first = accepted(&site);
     assert_eq!(first, sha256(&site, &agent));
     version(&agent, b'x', "");
-    assert_eq!(site.ask(&["reload"])["restarted"], json!(["hook"]));
+    assert_eq!(site.ask(&["reload"])["swapped"], json!(["hook"]));
     assert_ne!(accepted(&site), first);
     assert_eq!(accepted(&site), sha256(&site, &agent));
     deliver(&site, &host, &server);
@@ -79,6 +79,7 @@ fn a_version_that_wants_more_is_held_back_and_the_one_before_runs_on_even_over_a
     for word in ["inbound mail", "secret fax-key", "agent install"] {
         assert!(reason.contains(word), "{row}");
     }
+    assert_eq!(site.ask(&["agent", "list"])[0]["state"], "waiting-for-consent");
     deliver(&site, &host, &server);
     host.stop();
     let host = site.start();

@@ -170,7 +170,7 @@ fn an_agent_that_cannot_be_loaded_does_not_take_the_place_of_one_that_works() {
     std::fs::copy(&prebuilt, &agent).unwrap();
     site.change(&prebuilt.display().to_string(), &agent.display().to_string());
     let host = site.start();
-    assert_eq!(site.ask(&["reload"])["restarted"], json!([]), "nothing has changed");
+    assert_eq!(site.ask(&["reload"])["swapped"], json!([]), "nothing has changed");
 
     std::fs::write(&agent, b"this is no component").unwrap();
     let answer = site.cli(&["reload"]);
@@ -184,7 +184,7 @@ fn an_agent_that_cannot_be_loaded_does_not_take_the_place_of_one_that_works() {
     let mut changed = std::fs::read(&prebuilt).unwrap();
     changed.extend([0, 2, 1, b'x']);
     std::fs::write(&agent, changed).unwrap();
-    assert_eq!(site.ask(&["reload"])["restarted"], json!(["hook"]));
+    assert_eq!(site.ask(&["reload"])["swapped"], json!(["hook"]));
     host.client().submit(JO, &[ANN], &messages::simple("by the new one"));
     let _ = server.wait_for(2);
     delivered(&site, 2);
