@@ -181,7 +181,7 @@ fn large(folder: &Path) -> Vec<u8> {
     }
     let path = folder.join("large.wat");
     fs::write(&path, text).unwrap();
-    encode::encode(&path)
+    fs::read(encode::encode_into(&path, folder)).unwrap()
 }
 
 #[test]

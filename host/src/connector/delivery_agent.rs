@@ -4,6 +4,7 @@ mod crew;
 mod version;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postern_agent::{
     Agent, AgentConnection, AgentSpec, AgentStats, CallbackReply, CallbackRequest, Runtime, Tick,
@@ -116,7 +117,8 @@ impl DeliveryAgentConnector {
     ) -> Result<Box<dyn Connection>, Refusal> {
         let in_use = InUse::of(version);
         let connection = in_use.version().agent().open(hop).await?;
-        Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone() }) as Box<dyn Connection>)
+        Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone(), has_refused: false })
+            as Box<dyn Connection>)
     }
 
     /// Whether the version that delivers is so.
@@ -220,13 +222,30 @@ struct AgentLine {
     connection: AgentConnection,
     in_use: InUse,
     crew: Arc<Crew>,
+    /// It refused its queue on trial: it is to be closed.
+    has_refused: bool,
 }
 
 impl AgentLine {
-    /// Counts what came of deliveries; for a version on trial they may decide it.
-    fn count(&self, requests: &[DeliveryRequest], reports: &[DeliveryReport]) {
+    /// Counts what came of deliveries; for a version on trial they may decide it. Its refusals are about its own
+    /// deliveries: what it thinks of the queue, the version that delivers may not think.
+    fn count(&mut self, requests: &[DeliveryRequest], reports: &mut [DeliveryReport]) {
         let version = self.in_use.version();
-        requests.iter().zip(reports).for_each(|(request, report)| version.count(request, report));
+        requests.iter().zip(&*reports).for_each(|(request, report)| version.count(request, report));
+        if !self.crew.is_candidate(version) {
+            return;
+        }
+        for report in reports {
+            let Some(refusal) = report.refusal.take() else { continue };
+            self.has_refused = true;
+            report.fault.get_or_insert(match refusal {
+                Refusal::DeferQueue(deferral) => deferral,
+                Refusal::FailQueue { response, .. } => {
+                    let text = format!("a version on trial asked to fail the queue: {response}");
+                    Deferral::new(451, (4, 3, 0), &text, "")
+                }
+            });
+        }
         self.crew.look_at_trial();
     }
 }
@@ -238,8 +257,8 @@ impl Connection for AgentLine {
 
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
         Box::pin(async move {
-            let report = self.connection.deliver(request).await;
-            self.count(std::slice::from_ref(request), std::slice::from_ref(&report));
+            let mut report = self.connection.deliver(request).await;
+            self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
             report
         })
     }
@@ -249,8 +268,8 @@ impl Connection for AgentLine {
         requests: &'a [DeliveryRequest],
     ) -> BoxFuture<'a, Vec<DeliveryReport>> {
         Box::pin(async move {
-            let reports = self.connection.deliver_batch(requests).await;
-            self.count(requests, &reports);
+            let mut reports = self.connection.deliver_batch(requests).await;
+            self.count(requests, &mut reports);
             reports
         })
     }
@@ -262,21 +281,23 @@ impl Connection for AgentLine {
     fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
         Box::pin(async move {
             let ticked = self.connection.tick().await;
-            if ticked.is_err() {
-                self.crew.look_at_trial();
+            if ticked.is_ok() || !self.crew.is_candidate(self.in_use.version()) {
+                return ticked;
             }
-            ticked
+            self.has_refused = true;
+            self.crew.look_at_trial();
+            Ok(Tick { receipts: Vec::new(), next: Duration::MAX })
         })
     }
 
     fn is_retired(&self) -> bool {
-        self.in_use.version().is_retired()
+        self.has_refused || self.in_use.version().is_retired()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let label = self.connection.label().to_owned();
-            let Self { connection, in_use: _counted, crew } = *self;
+            let Self { connection, in_use: _counted, crew, .. } = *self;
             if let Err(fault) = connection.close().await {
                 tracing::warn!(far_end = label, reason = %fault.response, "the agent did not close in good order");
                 crew.look_at_trial();

@@ -183,6 +183,12 @@ impl Crew {
         }
     }
 
+    /// Whether a version is on trial or was rolled back: what it says is not the word of the connector.
+    pub fn is_candidate(&self, version: &Version) -> bool {
+        let posts = self.posts();
+        posts.candidate.as_ref().is_some_and(|candidate| std::ptr::eq(Arc::as_ptr(candidate), version))
+    }
+
     /// Looks whether the trial is over, after the candidate has done something.
     pub fn look_at_trial(self: &Arc<Self>) {
         let (change, reason) = {
