@@ -298,6 +298,19 @@ fn a_version_that_traps_is_rolled_back_and_stays_so_over_a_restart() {
     let refused = site.cli(&["agent", "promote", "fax"]);
     assert!(refused.code == 3 && refused.text().contains("no host is running"), "{refused:?}");
 
+    // Without a copy of the good one the bad one does not run either.
+    let copy = site.data().join(format!("agents/versions/{first}.wasm"));
+    let kept = fs::read(&copy).unwrap();
+    fs::write(&copy, component("agents/deliver-all", 9)).unwrap();
+    let host = site.start();
+    let now = fax(&site);
+    assert_eq!(now["state"], "disabled");
+    for says in ["was rolled back", "max_traps = 0", "damaged"] {
+        assert!(now["reason"].as_str().unwrap().contains(says), "{says}: {now}");
+    }
+    host.stop();
+    fs::write(&copy, kept).unwrap();
+
     // Another file is another trial, also at a start.
     put(&site, &component("agents/deliver-all", 2));
     let host = site.start();
@@ -338,6 +351,42 @@ fn what_a_version_on_trial_cannot_open_is_opened_by_the_one_before() {
     }
     assert_eq!(fax(&site)["state"], "rolled-back");
     assert!(site.track(&["--event", "defer"]).is_empty(), "no delivery noticed");
+    host.stop();
+    site.audit();
+}
+
+/// Gives the whole queue up at each delivery.
+const GIVES_UP: &str = r#"
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (call $drop_item (local.get $item))
+    (drop (call $ok (i32.const 0) (i32.const 0)))
+    (i32.store8 (i32.const 148) (i32.const 1))
+    (i32.store8 (i32.const 152) (i32.const 1))
+    (i32.store16 (i32.const 156) (i32.const 550))
+    (i32.store8 (i32.const 158) (i32.const 5))
+    (i32.const 128))
+"#;
+
+#[test]
+fn a_version_on_trial_that_gives_the_queue_up_suspends_nothing() {
+    let lines = format!("{ONE_EACH}canary = {{ share = \"50%\", count = 4 }}\n");
+    let site = site(&component("agents/deliver-all", 0), &lines);
+    let gives_up = site.folder().join("gives-up.wat");
+    fs::write(&gives_up, GIVES_UP).unwrap();
+    let host = site.start();
+    put(&site, &encode::encode(&gives_up));
+    site.order(&["reload"]);
+    for _ in 0..10 {
+        host.client().submit(JO, &[ANN], &messages::simple("hello"));
+    }
+    eventually("the roll-back", || (fax(&site)["state"] == "rolled-back").then_some(()));
+    eventually("all deliveries", || (delivered(&host) == 10).then_some(()));
+    eventually("the events", || (operations(&site) == ["agent-trial", "agent-rolled-back"]).then_some(()));
+    // Once it delivers, its word is that of the queue.
+    site.order(&["agent", "promote", "fax"]);
+    host.client().submit(JO, &[ANN], &messages::simple("hello"));
+    let queue = eventually("a suspended queue", || site.queue("fax").filter(|q| q["state"] == "suspended"));
+    assert!(queue["last_error"].as_str().unwrap().contains("asked to fail the queue"), "{queue}");
     host.stop();
     site.audit();
 }

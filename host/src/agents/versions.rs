@@ -65,33 +65,31 @@ impl VersionRecord {
         self.folder.join(format!("{sha256}.wasm"))
     }
 
-    /// Keeps a copy of a version. Durable when it returns; it goes again at the next [`Self::set`] that does not name it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn keep(&self, sha256: &str, component: &[u8]) -> Result<(), RecordError> {
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = self.copy(sha256);
-        private::make_directory(&self.folder)
-            .and_then(|()| if copy.exists() { Ok(()) } else { self.write(&copy, component) })
-            .map_err(|error| self.error(&error))
-    }
-
-    /// Records the rollout of a connector, and forgets copies that no rollout names. Durable when it returns.
+    /// Records the rollout of a connector, with a copy of one of its versions where one is given, and forgets copies that
+    /// no rollout names. Durable when it returns.
     ///
     /// # Errors
     /// When it cannot be written. The record is as it was then.
-    pub fn set(&self, connector: &str, rollout: &Rollout) -> Result<(), RecordError> {
+    pub fn set(
+        &self,
+        connector: &str,
+        rollout: &Rollout,
+        copy: Option<(&str, &[u8])>,
+    ) -> Result<(), RecordError> {
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut record = self.read()?;
         record.v = VERSION;
-        if record.rollouts.insert(connector.to_owned(), rollout.clone()).as_ref() == Some(rollout) {
+        let before = record.rollouts.insert(connector.to_owned(), rollout.clone());
+        private::make_directory(&self.folder).map_err(|error| self.error(&error))?;
+        // The copy first, so that the record never names a version that cannot be had.
+        if let Some((sha256, component)) = copy {
+            self.write(&self.copy(sha256), component).map_err(|error| self.error(&error))?;
+        }
+        if before.as_ref() == Some(rollout) {
             return Ok(());
         }
         let text = serde_json::to_vec_pretty(&record).expect("the record is plain data");
-        private::make_directory(&self.folder)
-            .and_then(|()| self.write(&self.folder.join(FILE), &text))
-            .map_err(|error| self.error(&error))?;
+        self.write(&self.folder.join(FILE), &text).map_err(|error| self.error(&error))?;
         self.forget(&record);
         Ok(())
     }
@@ -172,9 +170,8 @@ mod tests {
     #[test]
     fn what_is_set_is_read_again_and_is_closed_to_others() {
         let (folder, record) = record();
-        record.keep("aa", b"a").unwrap();
         let on_trial = Rollout::of("aa").step(Event::Found { sha256: "bb".to_owned(), canary: true });
-        record.set("fax", &on_trial.unwrap().0).unwrap();
+        record.set("fax", &on_trial.unwrap().0, Some(("aa", b"a"))).unwrap();
         let again = VersionRecord::of(folder.path()).rollout("fax").unwrap().unwrap();
         assert_eq!(again.candidate.unwrap().stage, Stage::Trial);
         for file in [record.folder.join(FILE), record.copy("aa")] {
@@ -186,13 +183,15 @@ mod tests {
     fn copies_stay_as_long_as_a_rollout_names_them() {
         let (_folder, record) = record();
         for sha256 in ["aa", "bb"] {
-            record.keep(sha256, sha256.as_bytes()).unwrap();
-            record.set("fax", &Rollout::of(sha256)).unwrap();
+            record.set("fax", &Rollout::of(sha256), Some((sha256, sha256.as_bytes()))).unwrap();
         }
         assert!(!record.copy("aa").exists());
         assert_eq!(fs::read(record.copy("bb")).unwrap(), b"bb");
-        record.set("sms", &Rollout::of("cc")).unwrap();
+        record.set("sms", &Rollout::of("cc"), None).unwrap();
         assert!(record.copy("bb").exists(), "another connector's");
+        fs::remove_file(record.copy("bb")).unwrap();
+        record.set("fax", &Rollout::of("bb"), Some(("bb", b"bb"))).unwrap();
+        assert!(record.copy("bb").exists(), "it is kept again, although nothing else has changed");
     }
 
     #[test]
@@ -200,7 +199,7 @@ mod tests {
         let (_folder, record) = record();
         let text = r#"{"v":9,"rollouts":{}}"#;
         fs::write(record.folder.join(FILE), text).unwrap();
-        let error = record.set("fax", &Rollout::of("aa")).unwrap_err();
+        let error = record.set("fax", &Rollout::of("aa"), None).unwrap_err();
         assert!(error.to_string().contains("version 9"), "{error}");
         assert_eq!(fs::read_to_string(record.folder.join(FILE)).unwrap(), text);
     }

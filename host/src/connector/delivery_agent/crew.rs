@@ -3,7 +3,7 @@
 //!
 //! What changes is decided by `agents::rollout` and `agents::canary`; here it is carried out.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -99,26 +99,24 @@ impl Crew {
         let digest = agreed.agent.digest().to_owned();
         let known = tools.record.rollout(&name).map_err(|error| error.to_string())?;
         let found = Event::Found { sha256: digest.clone(), canary: canary.is_some() };
-        let (mut rollout, change) = match known {
+        let (mut rollout, mut change) = match known {
             Some(known) => known.step(found).map_err(str::to_owned)?,
             None => (Rollout::of(&digest), Change::Nothing),
         };
         let file = Version::new(agreed.agent);
         let (mut steady, mut candidate) = (file.clone(), None);
         if rollout.steady != digest {
-            let copy = AgentSpec { component: tools.record.copy(&rollout.steady), ..spec.clone() };
-            match (tools.runtime.load(copy), rollout.rolled_back()) {
-                (Ok(agent), _) => (steady, candidate) = (Version::new(agent), Some(file.clone())),
+            match (load_copy(&tools, &rollout.steady, &spec), rollout.rolled_back()) {
+                (Ok(version), _) => (steady, candidate) = (version, Some(file.clone())),
                 (Err(error), Some(why)) => {
                     return Err(format!(
-                        "this version was rolled back ({why}), and the one before is gone ({error}): put another one \
-                         in the place of {}",
+                        "this version was rolled back ({why}), and {error}: put another one in the place of {}",
                         spec.component.display()
                     ));
                 }
                 (Err(error), None) => {
-                    tracing::warn!(connector = %name, %error, "the version before is gone; there is no trial");
-                    rollout = Rollout::of(&digest);
+                    tracing::warn!(connector = %name, error, "there is no trial");
+                    (rollout, change) = (Rollout::of(&digest), Change::Swapped);
                 }
             }
         }
@@ -135,8 +133,7 @@ impl Crew {
             held_back,
         };
         let crew = Self { name, tools, changed: Notify::new(), posts: Mutex::new(posts) };
-        // A copy first, so that the record never names a version that cannot be had.
-        crew.keep(&digest, &agreed.from, &file).and_then(|()| crew.record()).unwrap_or_else(|why| {
+        crew.record_found(&file, &agreed.from).unwrap_or_else(|why| {
             // It runs all the same; only the way back may be missing.
             tracing::warn!(connector = %crew.name, why, "the agent's version could not be recorded");
         });
@@ -144,15 +141,19 @@ impl Crew {
         Ok(crew)
     }
 
-    fn keep(&self, digest: &str, from: &PathBuf, version: &Version) -> Result<(), String> {
-        if self.tools.record.copy(digest).exists() {
-            return Ok(());
-        }
-        let bytes = std::fs::read(from).map_err(|error| error.to_string())?;
-        if version.agent().differs_from(from) {
+    /// Puts the rollout on the disk, with a copy of the version that was loaded from this file.
+    fn record_found(&self, found: &Version, from: &Path) -> Result<(), String> {
+        let (record, digest) = (&self.tools.record, found.agent().digest());
+        let bytes = match record.copy(digest).exists() {
+            true => None,
+            false => Some(std::fs::read(from).map_err(|error| error.to_string())?),
+        };
+        if bytes.is_some() && found.agent().differs_from(from) {
             return Err("the file changed while it was loaded".to_owned());
         }
-        self.tools.record.keep(digest, &bytes).map_err(|error| error.to_string())
+        let copy = bytes.as_deref().map(|bytes| (digest, bytes));
+        let rollout = self.posts().rollout.clone();
+        record.set(&self.name, &rollout, copy).map_err(|error| error.to_string())
     }
 
     fn posts(&self) -> MutexGuard<'_, Posts> {
@@ -162,7 +163,7 @@ impl Crew {
     /// Puts what the record says on the disk. Blocking.
     fn record(&self) -> Result<(), String> {
         let rollout = self.posts().rollout.clone();
-        self.tools.record.set(&self.name, &rollout).map_err(|error| error.to_string())
+        self.tools.record.set(&self.name, &rollout, None).map_err(|error| error.to_string())
     }
 
     /// The version that delivers, which also answers beside connections.
@@ -225,11 +226,11 @@ impl Crew {
         let (next, change) = now.step(event).map_err(str::to_owned)?;
         // The version to go back to is not loaded while it does nothing.
         let before = match now.before.as_ref() == Some(&next.steady) {
-            true => Some(self.load_copy(&next.steady, spec)?),
+            true => Some(load_copy(&self.tools, &next.steady, &spec)?),
             false => None,
         };
         // On the disk first: the operator is told that it is so.
-        self.tools.record.set(&self.name, &next).map_err(|error| error.to_string())?;
+        self.tools.record.set(&self.name, &next, None).map_err(|error| error.to_string())?;
         let arranged = {
             let mut posts = self.posts();
             posts.rollout == now && posts.arrange(next, before)
@@ -241,12 +242,6 @@ impl Crew {
         self.changed.notify_one();
         self.tell(change, "operator", None);
         Ok(change)
-    }
-
-    fn load_copy(&self, sha256: &str, spec: AgentSpec) -> Result<Arc<Version>, String> {
-        let copy = AgentSpec { component: self.tools.record.copy(sha256), ..spec };
-        let agent = self.tools.runtime.load(copy);
-        agent.map(Version::new).map_err(|error| format!("the version before is gone: {error}"))
     }
 
     /// Takes over what a crew has that was made from a newer file or config. Versions that are the same go on.
@@ -360,6 +355,17 @@ impl Crew {
         versions.extend(posts.draining.iter().map(|version| version.view(Role::Draining)));
         CrewView { state, reason: posts.notice(), trial, versions }
     }
+}
+
+/// Loads a version from the copy that was kept of it.
+fn load_copy(tools: &Tools, sha256: &str, spec: &AgentSpec) -> Result<Arc<Version>, String> {
+    let copy = tools.record.copy(sha256);
+    let agent = tools.runtime.load(AgentSpec { component: copy.clone(), ..spec.clone() });
+    let agent = agent.map_err(|error| format!("the version before is gone ({error})"))?;
+    if agent.digest() != sha256 {
+        return Err(format!("the copy of the version before is damaged ({})", copy.display()));
+    }
+    Ok(Version::new(agent))
 }
 
 impl Posts {

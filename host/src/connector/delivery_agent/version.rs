@@ -1,11 +1,12 @@
 //! Version: one component of a connector's agent at work, and what it has done.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use postern_agent::{Agent, AgentStats};
-use postern_model::{DeliveryReport, DeliveryRequest, Outcome};
+use postern_model::{DeliveryReport, DeliveryRequest, Outcome, RecipientOutcome};
 use serde::Serialize;
 
 use crate::agents::Tally;
@@ -156,13 +157,14 @@ impl Version {
 /// Whether every recipient got further. One that failed did not: a version that refuses everything for good must not
 /// take over.
 fn passed(request: &DeliveryRequest, report: &DeliveryReport) -> bool {
-    let got_further = |index| {
-        let outcome = report.outcomes.iter().find(|said| said.recipient == index);
-        outcome.is_some_and(|said| !matches!(said.outcome, Outcome::Deferred(_) | Outcome::Failed { .. }))
-    };
-    report.fault.is_none()
-        && report.refusal.is_none()
-        && request.recipients().all(|recipient| got_further(recipient.index))
+    if report.fault.is_some() || report.refusal.is_some() {
+        return false;
+    }
+    let got_further =
+        |said: &&RecipientOutcome| !matches!(said.outcome, Outcome::Deferred(_) | Outcome::Failed { .. });
+    let further: HashSet<u32> =
+        report.outcomes.iter().filter(got_further).map(|said| said.recipient).collect();
+    request.recipients().all(|recipient| further.contains(&recipient.index))
 }
 
 /// Counts a connection of a version for as long as it is there, however it ends.
