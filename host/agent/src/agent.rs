@@ -12,6 +12,7 @@ use wasmtime::component::{Component, InstancePre};
 use crate::bindings::{exported, imported};
 use crate::callback::{CallbackReply, CallbackRequest};
 use crate::connection::AgentConnection;
+use crate::directory::Directories;
 use crate::egress::{Authorities, Dialler, Trust};
 use crate::fault::{self, Fault, Phase};
 use crate::http::{HttpClient, HttpPolicy};
@@ -214,6 +215,14 @@ pub enum LoadError {
     ClientCertificate {
         /// The secret.
         secret: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A granted folder cannot be opened.
+    #[error("the granted directory {}: {why}", path.display())]
+    Directory {
+        /// The folder.
+        path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
@@ -638,6 +647,7 @@ fn share(
     let tcp = (!spec.grants.tcp.is_empty())
         .then(|| TcpDoor::new(&spec.grants.tcp, &trust, &spec.secrets, dialler.clone()))
         .transpose()?;
+    let directories = Directories::open(&spec.grants.directories)?;
     let mut secrets = BTreeMap::new();
     for name in spec.grants.secrets {
         let secret = spec.secrets.get(&name).ok_or_else(|| LoadError::Secret(name.clone()))?;
@@ -657,6 +667,7 @@ fn share(
         limits,
         http,
         tcp,
+        directories,
         state: spec.doors.state.map(|store| StateDoor { store, quota: spec.doors.state_quota }),
         inbound: spec.doors.inbound,
         callback_url: spec.doors.callback_url,

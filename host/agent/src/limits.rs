@@ -75,6 +75,21 @@ pub struct Limits {
     pub tcp_written: usize,
     /// One line that is read from a TCP connection, its end not counted. Default 64 KiB.
     pub tcp_line: usize,
+    /// Files, folders and listings of one instance that are open at once; the granted folders themselves do not count.
+    /// Default 32.
+    pub directory_open: usize,
+    /// Files and folders that one call may make. Default 100.
+    pub directory_made: u32,
+    /// What one call may read from files, all together. Default 64 MiB.
+    pub directory_read: u64,
+    /// What one call may write to files, all together. Default 64 MiB.
+    pub directory_written: u64,
+    /// The largest file that an agent may make. Default 64 MiB.
+    pub directory_file: u64,
+    /// Entries of the folders that one instance has listings of, all together. Default 10 000.
+    pub directory_entries: usize,
+    /// One path, in bytes. Default 1024.
+    pub directory_path: usize,
     /// Recipients of one message that the agent hands in. Default 100.
     pub inbound_recipients: usize,
     /// The content of one message that the agent hands in. Default 25 MiB.
@@ -130,6 +145,13 @@ impl Default for Limits {
             tcp_read: 16 * MIB,
             tcp_written: 32 * MIB,
             tcp_line: 64 * 1024,
+            directory_open: 32,
+            directory_made: 100,
+            directory_read: 64 * MIB as u64,
+            directory_written: 64 * MIB as u64,
+            directory_file: 64 * MIB as u64,
+            directory_entries: 10_000,
+            directory_path: 1024,
             inbound_recipients: 100,
             inbound_bytes: 25 * MIB,
             parse_bytes: 64 * MIB as u64,

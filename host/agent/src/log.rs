@@ -30,6 +30,8 @@ pub(crate) enum Capability {
     State,
     /// `inbound`.
     Inbound,
+    /// `wasi:filesystem`.
+    Directory,
 }
 
 impl fmt::Display for Capability {
@@ -41,6 +43,7 @@ impl fmt::Display for Capability {
             Self::Sockets => "sockets",
             Self::State => "state",
             Self::Inbound => "inbound",
+            Self::Directory => "directory",
         })
     }
 }

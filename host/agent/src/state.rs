@@ -10,6 +10,7 @@ use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::epoch::{EpochClock, Running};
+use crate::directory::{Directories, DirectoryUse};
 use crate::http::HttpClient;
 use crate::inbound::Inbound;
 use crate::item::Item;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) http: Option<HttpClient>,
     /// None where no TCP is granted.
     pub(crate) tcp: Option<TcpDoor>,
+    /// The granted folders, open.
+    pub(crate) directories: Directories,
     /// None where no state is granted.
     pub(crate) state: Option<StateDoor>,
     /// None where it may hand in no mail.
@@ -61,6 +64,7 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimiter,
     pub(crate) outbound: Outbound,
     pub(crate) tcp: TcpUse,
+    pub(crate) directories: DirectoryUse,
     pub(crate) kept: KeptUse,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
@@ -85,6 +89,7 @@ impl State {
             memory: MemoryLimiter::new(limits, shared.stats.clone()),
             outbound: Outbound::new(shared.clone(), log.clone()),
             tcp: TcpUse::new(limits),
+            directories: DirectoryUse::new(&shared, &log),
             kept: KeptUse::default(),
             table,
             wasi: wasi::closed_context(&log, limits),
@@ -106,6 +111,7 @@ impl State {
         self.log.begin_call();
         self.outbound.begin_call(deadline);
         self.tcp.begin_call();
+        self.directories.begin_call();
         self.kept.discard();
     }
 

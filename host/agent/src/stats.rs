@@ -50,6 +50,14 @@ pub struct AgentStats {
     pub state_refused: u64,
     /// Messages handed in without the grant.
     pub inbound_refused: u64,
+    /// Files and folders made.
+    pub directory_made: u64,
+    /// Bytes read from files.
+    pub directory_read: u64,
+    /// Bytes written to files.
+    pub directory_written: u64,
+    /// Uses of files and folders refused: not granted, out of the granted folder, or over a limit.
+    pub directory_refused: u64,
     /// Log lines dropped.
     pub log_lines_dropped: u64,
     /// Rules of the contract that it broke and the host mended: a second outcome, a code that does not fit.
@@ -131,6 +139,10 @@ pub(crate) struct Stats {
     sockets_refused: AtomicU64,
     state_refused: AtomicU64,
     inbound_refused: AtomicU64,
+    directory_made: AtomicU64,
+    directory_read: AtomicU64,
+    directory_written: AtomicU64,
+    directory_refused: AtomicU64,
     log_lines_dropped: AtomicU64,
     violations: AtomicU64,
     latency: LatencyCounters,
@@ -203,6 +215,18 @@ impl Stats {
         self.tcp_written.fetch_add(bytes as u64, Relaxed);
     }
 
+    pub(crate) fn directory_made(&self) {
+        self.directory_made.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn directory_read(&self, bytes: u64) {
+        self.directory_read.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn directory_written(&self, bytes: u64) {
+        self.directory_written.fetch_add(bytes, Relaxed);
+    }
+
     pub(crate) fn refused(&self, capability: Capability) {
         let counter = match capability {
             Capability::Http => &self.http_refused,
@@ -211,6 +235,7 @@ impl Stats {
             Capability::Sockets => &self.sockets_refused,
             Capability::State => &self.state_refused,
             Capability::Inbound => &self.inbound_refused,
+            Capability::Directory => &self.directory_refused,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -254,6 +279,10 @@ impl Stats {
             sockets_refused: self.sockets_refused.load(Relaxed),
             state_refused: self.state_refused.load(Relaxed),
             inbound_refused: self.inbound_refused.load(Relaxed),
+            directory_made: self.directory_made.load(Relaxed),
+            directory_read: self.directory_read.load(Relaxed),
+            directory_written: self.directory_written.load(Relaxed),
+            directory_refused: self.directory_refused.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
             violations: self.violations.load(Relaxed),
             latency: self.latency.snapshot(),

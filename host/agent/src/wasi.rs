@@ -1,5 +1,6 @@
-//! WASI 0.2 for guests whose language needs it: nothing is open (no files, environment, arguments or sockets), output
-//! goes to the log, and `wasi:http` goes through the same policy and connections as `http.send`.
+//! WASI 0.2 for guests whose language needs it: nothing is open (no environment, arguments or sockets, and no files but
+//! those of granted folders, see [`crate::directory`]), output goes to the log, and `wasi:http` goes through the same
+//! policy and connections as `http.send`.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -294,6 +295,7 @@ mod tests {
             masks: Arc::default(),
             http: Some(http),
             tcp: None,
+            directories: crate::directory::Directories::default(),
             state: None,
             inbound: None,
             callback_url: None,

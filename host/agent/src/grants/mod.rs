@@ -1,11 +1,13 @@
 //! Grants: the single doors that an operator opens for an agent. Everything else is denied.
 
+mod directory;
 mod endpoint;
 mod http;
 mod tcp;
 
 use serde::Deserialize;
 
+pub use directory::{Access, DirectoryGrant};
 pub(crate) use endpoint::Endpoint;
 pub use http::HttpGrant;
 pub use tcp::TcpGrant;
@@ -21,6 +23,8 @@ pub struct Grants {
     pub tcp: Vec<TcpGrant>,
     /// The secrets that it may use, by name.
     pub secrets: Vec<String>,
+    /// The folders that it may use. Each name that the agent sees stands here once.
+    pub directories: Vec<DirectoryGrant>,
 }
 
 impl Grants {
@@ -38,7 +42,7 @@ impl Grants {
                 return Err(GrantError { text: grant.to_string(), why });
             }
         }
-        Ok(Self { http, tcp, secrets: secrets.to_vec() })
+        Ok(Self { http, tcp, secrets: secrets.to_vec(), directories: Vec::new() })
     }
 }
 
