@@ -367,6 +367,7 @@ pub fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
     let tcp: Vec<String> = config.grants.tcp.iter().map(|grant| grant.text.clone()).collect();
     let grants = postern_agent::Grants::parse(&config.grants.http, &tcp, &names);
     spec.grants = grants.map_err(|e| e.to_string())?;
+    spec.grants.directories.clone_from(&config.grants.directories);
     spec.trusted_certificates.clone_from(&config.trusted_certificates);
     // The certificates for TCP are for the host to show: the agent is not granted them.
     let certificates = config.grants.tcp.iter().filter_map(|grant| grant.client.as_ref());
@@ -391,6 +392,13 @@ fn apply_limits(config: &AgentLimits, limits: &mut postern_agent::Limits) {
     limits.tcp_read = bytes(config.tcp_read);
     limits.tcp_written = bytes(config.tcp_written);
     limits.tcp_line = bytes(config.tcp_line);
+    limits.directory_open = bytes(u64::from(config.directory_open));
+    limits.directory_made = config.directory_made;
+    limits.directory_read = config.directory_read;
+    limits.directory_written = config.directory_written;
+    limits.directory_file = config.directory_file;
+    limits.directory_entries = bytes(u64::from(config.directory_entries));
+    limits.directory_path = bytes(config.directory_path);
     limits.log_lines_per_call = config.log_lines;
     limits.handles = bytes(u64::from(config.handles));
 }

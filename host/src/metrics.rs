@@ -57,6 +57,8 @@ pub struct Metrics {
     agent_tcp_connections: Family<ByConnector, Counter>,
     agent_tcp_open: Family<ByConnector, Gauge>,
     agent_tcp_bytes: Family<ByConnectorAndWord, Counter>,
+    agent_directory_made: Family<ByConnector, Counter>,
+    agent_directory_bytes: Family<ByConnectorAndWord, Counter>,
     agent_refusals: Family<ByConnectorAndWord, Counter>,
     agent_rollouts: Family<ByConnectorAndWord, Counter>,
     agent_deliver_seconds: Family<ByConnector, CallTimes>,
@@ -88,6 +90,8 @@ impl Default for Metrics {
             agent_tcp_connections: Family::default(),
             agent_tcp_open: Family::default(),
             agent_tcp_bytes: Family::default(),
+            agent_directory_made: Family::default(),
+            agent_directory_bytes: Family::default(),
             agent_refusals: Family::default(),
             agent_rollouts: Family::default(),
             agent_deliver_seconds: Family::default(),
@@ -155,6 +159,10 @@ impl Metrics {
         r.register("postern_agent_tcp_open", "Open TCP connections of agents", open);
         let bytes = self.agent_tcp_bytes.clone();
         r.register("postern_agent_tcp_bytes", "Bytes on TCP connections of agents, by direction", bytes);
+        let made = self.agent_directory_made.clone();
+        r.register("postern_agent_directory_made", "Files and folders that agents made", made);
+        let bytes = self.agent_directory_bytes.clone();
+        r.register("postern_agent_directory_bytes", "Bytes in files of agents, by direction", bytes);
         let refusals = self.agent_refusals.clone();
         r.register("postern_agent_refusals", "What agents were refused, by capability", refusals);
         let rollouts = self.agent_rollouts.clone();
@@ -245,18 +253,22 @@ impl Metrics {
         show(&self.agent_tcp_connections, stats.tcp_connections);
         self.agent_deliver_seconds.get_or_create(&label).show(stats.latency);
         self.agent_memory_bytes.get_or_create(&label).set(i64::try_from(stats.memory).unwrap_or(i64::MAX));
+        show(&self.agent_directory_made, stats.directory_made);
         self.agent_tcp_open.get_or_create(&label).set(i64::try_from(stats.tcp_open).unwrap_or(i64::MAX));
         let show = |family: &Family<ByConnectorAndWord, Counter>, what, count| {
             family.get_or_create(&by(connector, what)).inner().store(count, Relaxed);
         };
         show(&self.agent_tcp_bytes, "read", stats.tcp_read);
         show(&self.agent_tcp_bytes, "written", stats.tcp_written);
+        show(&self.agent_directory_bytes, "read", stats.directory_read);
+        show(&self.agent_directory_bytes, "written", stats.directory_written);
         show(&self.agent_refusals, "http", stats.http_refused);
         show(&self.agent_refusals, "tcp", stats.tcp_refused);
         show(&self.agent_refusals, "secret", stats.secrets_refused);
         show(&self.agent_refusals, "sockets", stats.sockets_refused);
         show(&self.agent_refusals, "state", stats.state_refused);
         show(&self.agent_refusals, "inbound", stats.inbound_refused);
+        show(&self.agent_refusals, "directory", stats.directory_refused);
     }
 
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.

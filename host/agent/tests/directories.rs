@@ -295,7 +295,7 @@ fn a_path_that_is_none_is_an_error_or_a_trap_and_nothing_else() {
         "r!invalid;",
         "w!invalid;",
         "k!invalid;",
-        "w!no-entry;",
+        "w!invalid;",
         "w!is-directory;",
         "w!invalid;",
         "r!no-entry;",

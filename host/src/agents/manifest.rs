@@ -42,7 +42,7 @@ pub struct Asks {
     pub tcp: BTreeSet<String>,
     /// Secrets, by the names that it knows them by.
     pub secrets: BTreeSet<String>,
-    /// Folders.
+    /// Folders, by the names that it sees: `/in` to read, `/spool:rw` to write too.
     pub directories: BTreeSet<String>,
     /// Kept state: `"1MiB"`.
     pub state: ByteSize,
@@ -191,11 +191,12 @@ mod tests {
     #[test]
     fn a_component_wants_what_its_manifest_asks_for_and_what_it_imports() {
         let manifest = "v = 1\nabout = \"faxes\"\n[asks]\nhttp = [\"https://fax.example/\"]\n\
-                        secrets = [\"fax-key\"]\nstate = \"1MiB\"\ncallback = true\n";
+                        secrets = [\"fax-key\"]\ndirectories = [\"/spool:rw\"]\nstate = \"1MiB\"\ncallback = true\n";
         assert_eq!(
             wishes(&IMPORTS, manifest).words(),
             [
                 "call-backs",
+                "directory /spool:rw",
                 "http https://fax.example/",
                 "imports http",
                 "imports wasi:sockets",

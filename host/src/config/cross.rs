@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::checked::Config;
+use super::directories;
 use super::outgoing::{ConnectorKind, Outgoing};
 use super::raw::{Document, Wrong};
 use super::receive::ReceiveConfig;
@@ -19,6 +20,7 @@ pub(super) fn check(config: &Config, document: &Document<'_>) {
     listeners(config, document);
     submitters(config, document);
     drop_directories(config, document);
+    directories::check(config, document);
     if !document.has_faults() {
         // A connector that could not be read is missing here, so that what follows could be wrong.
         ways_through(config, document);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
 use super::canary::CanaryConfig;
+use super::directories;
 use super::host::{named_secret, secret};
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
@@ -45,6 +46,20 @@ pub const TCP_READ: u64 = 16 << 20;
 pub const TCP_WRITTEN: u64 = 32 << 20;
 /// `limits.tcp_line`: one line that is read from a TCP connection, in bytes.
 pub const TCP_LINE: u64 = 64 << 10;
+/// `limits.directory_open`: files, folders and listings of one instance at once.
+pub const DIRECTORY_OPEN: u32 = 32;
+/// `limits.directory_made`: files and folders that one call may make.
+pub const DIRECTORY_MADE: u32 = 100;
+/// `limits.directory_read`: what one call may read from files, in bytes.
+pub const DIRECTORY_READ: u64 = 64 << 20;
+/// `limits.directory_written`: what one call may write to files, in bytes.
+pub const DIRECTORY_WRITTEN: u64 = 64 << 20;
+/// `limits.directory_file`: the largest file that an agent may make, in bytes.
+pub const DIRECTORY_FILE: u64 = 64 << 20;
+/// `limits.directory_entries`: entries of the listings of one instance.
+pub const DIRECTORY_ENTRIES: u32 = 10_000;
+/// `limits.directory_path`: one path, in bytes.
+pub const DIRECTORY_PATH: u64 = 1024;
 /// `limits.log_lines`: log lines of one call.
 pub const LOG_LINES: u32 = 200;
 /// `limits.http_requests`: HTTP requests of one call.
@@ -53,9 +68,6 @@ pub const HTTP_REQUESTS: u32 = 100;
 pub const HANDLES: u32 = 4096;
 /// The largest `grants.state`, in bytes.
 pub const MOST_STATE: u64 = 1 << 30;
-
-/// Grants that are read and checked, but that the runtime of the agents does not know yet.
-const NOT_YET: [&str; 1] = ["directories"];
 
 /// `on_receipt_expiry`: what senders are told when the far end accepted a message and never said what became of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +145,7 @@ pub struct Grants {
     /// Secrets by name, with their values.
     pub secrets: Vec<(String, Secret)>,
     /// Folders.
-    pub directories: Vec<DirectoryGrant>,
+    pub directories: Vec<postern_agent::DirectoryGrant>,
     /// How many bytes of state are kept for it; 0: none.
     pub state: u64,
     /// Whether its provider may call back.
@@ -149,17 +161,6 @@ pub struct TcpGrant {
     pub text: String,
     /// The secret with the certificate that the host shows there, by name, with its value. The agent does not get it.
     pub client: Option<(String, Secret)>,
-}
-
-/// A folder that an agent may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryGrant {
-    /// The agent sees it as `/NAME`; the last part of the path.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Whether the agent may write in it.
-    pub writable: bool,
 }
 
 /// What an agent may use up; passing a limit ends the instance or the call, never the host.
@@ -187,6 +188,20 @@ pub struct AgentLimits {
     pub tcp_written: u64,
     /// One line that is read from a TCP connection, in bytes.
     pub tcp_line: u64,
+    /// Files, folders and listings of one instance at once.
+    pub directory_open: u32,
+    /// Files and folders that one call may make.
+    pub directory_made: u32,
+    /// What one call may read from files, in bytes.
+    pub directory_read: u64,
+    /// What one call may write to files, in bytes.
+    pub directory_written: u64,
+    /// The largest file that an agent may make, in bytes.
+    pub directory_file: u64,
+    /// Entries of the listings of one instance.
+    pub directory_entries: u32,
+    /// One path, in bytes.
+    pub directory_path: u64,
     /// Log lines of one call; the rest is counted and dropped.
     pub log_lines: u32,
     /// Open resources of one instance.
@@ -280,36 +295,19 @@ fn receipt_expires_after_max(section: &Section<'_>, ordinary: SignedDuration) ->
 
 impl Grants {
     fn read(section: &Section<'_>, secrets: &Secrets) -> Self {
-        let document = section.document();
         let grants = Self {
             http: section.list("http", http_grant).unwrap_or_default(),
             tcp: section.list("tcp", |value| tcp_grant(value, secrets)).unwrap_or_default(),
             secrets: section.list("secrets", |value| secret(value, secrets)).unwrap_or_default(),
-            directories: section
-                .list("directories", |value| {
-                    let (name, path, writable) = directory_grant(value)?;
-                    Ok(DirectoryGrant { name, path: document.resolve(&path), writable })
-                })
-                .unwrap_or_default(),
+            directories: directories::read(section),
             state: section.or("state", size(0, MOST_STATE), 0),
             callback: section.or("callback", boolean, false),
             inbound: section.or("inbound", boolean, false),
         };
         section.finish();
-        for key in NOT_YET {
-            section.entry(key).inspect(|entry| entry.warn(Wrong::new("this version opens no such door yet")));
-        }
         let tcp: Vec<_> = grants.tcp.iter().map(|grant| grant.text.clone()).collect();
         if let Err(error) = postern_agent::Grants::parse(&[], &tcp, &[]) {
             section.entry("tcp").inspect(|entry| entry.fault(Wrong::new(error.to_string())));
-        }
-        let mut names: Vec<_> = grants.directories.iter().map(|grant| grant.name.as_str()).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            section.fault(Wrong::hinted(
-                "two directories end in the same name, which is what the agent sees",
-                "rename one of them",
-            ));
         }
         grants
     }
@@ -330,6 +328,13 @@ impl AgentLimits {
             tcp_read: section.or("tcp_read", size(0, 1 << 30), TCP_READ),
             tcp_written: section.or("tcp_written", size(0, 1 << 30), TCP_WRITTEN),
             tcp_line: section.or("tcp_line", size(1, 16 << 20), TCP_LINE),
+            directory_open: section.or("directory_open", number(1, 500), DIRECTORY_OPEN),
+            directory_made: section.or("directory_made", number(0, 1_000_000), DIRECTORY_MADE),
+            directory_read: section.or("directory_read", size(0, 16 << 30), DIRECTORY_READ),
+            directory_written: section.or("directory_written", size(0, 16 << 30), DIRECTORY_WRITTEN),
+            directory_file: section.or("directory_file", size(0, 16 << 30), DIRECTORY_FILE),
+            directory_entries: section.or("directory_entries", number(1, 100_000), DIRECTORY_ENTRIES),
+            directory_path: section.or("directory_path", size(1, 4096), DIRECTORY_PATH),
             log_lines: section.or("log_lines", number(0, 100_000), LOG_LINES),
             handles: section.or("handles", number(16, 100_000), HANDLES),
         };
@@ -380,23 +385,6 @@ fn tcp_grant(value: &DeValue<'_>, secrets: &Secrets) -> Result<TcpGrant, Wrong> 
     })?;
     let client = read.client().map(|name| named_secret(name, secrets)).transpose()?;
     Ok(TcpGrant { text, client })
-}
-
-/// `path`, or `path:rw` when the agent may write.
-fn directory_grant(value: &DeValue<'_>) -> Result<(String, String, bool), Wrong> {
-    let found = line(value)?;
-    let (path, writable) = match found.rsplit_once(':') {
-        Some((path, "rw")) => (path, true),
-        Some((path, "ro")) => (path, false),
-        _ => (found.as_str(), false),
-    };
-    match std::path::Path::new(path).file_name() {
-        Some(name) => Ok((name.to_string_lossy().into_owned(), path.to_owned(), writable)),
-        None => Err(Wrong::hinted(
-            format!("{} has no name that the agent could see", quoted(path)),
-            "write a folder: \"fax/fonts\", or \"fax/spool:rw\" if the agent may write",
-        )),
-    }
 }
 
 /// A table as JSON, which is how the agent sees it.
@@ -479,17 +467,6 @@ mod tests {
         }
         let unknown = grant("tls://smsc.example:3550 client=key").unwrap_err();
         assert!(unknown.message.contains("is not the name of a secret"), "{unknown:?}");
-    }
-
-    #[test]
-    fn directory_grants_are_read_only_unless_said() {
-        assert_eq!(with("\"a/fonts\"", directory_grant).unwrap(), ("fonts".into(), "a/fonts".into(), false));
-        assert_eq!(
-            with("\"a/spool:rw\"", directory_grant).unwrap(),
-            ("spool".into(), "a/spool".into(), true)
-        );
-        assert!(with("\"/\"", directory_grant).is_err());
-        assert!(with("\"..\"", directory_grant).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod canary;
 mod checked;
 mod cross;
 mod delivery_agent;
+mod directories;
 mod foreign;
 mod host;
 mod outgoing;
@@ -37,9 +38,7 @@ pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
 pub use callback::{CallbackConfig, CallbackTls};
 pub use canary::CanaryConfig;
 pub use checked::Config;
-pub use delivery_agent::{
-    AgentLimits, DeliveryAgentConfig, DirectoryGrant, Grants, OnReceiptExpiry, OnUnknown, TcpGrant,
-};
+pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, TcpGrant};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use host::{AdminConfig, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
 pub use outgoing::{ConnectorKind, EXPIRE_AFTER, Outgoing};

@@ -35,7 +35,9 @@ fn check(text: &str) -> Result<(Config, Vec<Warning>), Report> {
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    fs::create_dir(folder.path().join("drop")).unwrap();
+    for name in ["drop", "fonts", "spool"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
     let absolute = folder.path().join("postern.toml");
     let environment = |name: &str| (name == "POSTERN_SECRET").then(|| "s3cret".to_owned());
     check_text(text, Path::new("postern.toml"), &absolute, &environment)
