@@ -3,6 +3,7 @@
 
 mod canary;
 mod consent;
+mod granted;
 mod install;
 mod load;
 mod manifest;
@@ -11,6 +12,7 @@ mod versions;
 
 pub use canary::{Judgement, Tally, judge as judge_trial, takes};
 pub use consent::{Accepted, ConsentError, Consents, Verdict, judge};
+pub use granted::granted;
 pub use install::Candidate;
 pub use load::{Agreed, load, wishes};
 pub use manifest::{Manifest, ManifestError, Wishes};

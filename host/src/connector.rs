@@ -368,6 +368,7 @@ pub fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
     let grants = postern_agent::Grants::parse(&config.grants.http, &tcp, &names);
     spec.grants = grants.map_err(|e| e.to_string())?;
     spec.grants.directories.clone_from(&config.grants.directories);
+    (spec.grants.clocks, spec.grants.random) = (config.grants.clocks, config.grants.random);
     spec.trusted_certificates.clone_from(&config.trusted_certificates);
     // The certificates for TCP are for the host to show: the agent is not granted them.
     let certificates = config.grants.tcp.iter().filter_map(|grant| grant.client.as_ref());

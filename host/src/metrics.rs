@@ -269,6 +269,8 @@ impl Metrics {
         show(&self.agent_refusals, "state", stats.state_refused);
         show(&self.agent_refusals, "inbound", stats.inbound_refused);
         show(&self.agent_refusals, "directory", stats.directory_refused);
+        show(&self.agent_refusals, "clocks", stats.clocks_refused);
+        show(&self.agent_refusals, "random", stats.random_refused);
     }
 
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use postern_tests::{Site, cli, eventually, http};
+use serde_json::json;
 
 /// A site with an agent that acts out the script in its messages, in `in` (0) to read and `spool` (1) to write.
 fn site() -> Site {
@@ -29,6 +30,13 @@ fn an_agent_writes_files_where_it_may_and_nowhere_else() {
         fs::create_dir(site.folder().join(name)).unwrap();
     }
     fs::write(site.folder().join("in/letter"), "inside").unwrap();
+    let file = site.folder().join("files-script.wasm");
+    let inspection = site.ask(&["agent", "inspect", file.to_str().unwrap(), "--connector", "files"]);
+    assert_eq!(inspection["wants"], json!(["imports wasi:filesystem"]));
+    let granted: Vec<_> =
+        inspection["granted"].as_array().unwrap().iter().filter_map(|v| v.as_str()).collect();
+    assert!(granted[0].starts_with("directory /in (/") && granted[1].starts_with("directory /out:rw (/"));
+    assert_eq!(granted[2..], ["clocks", "random numbers"]);
     let host = site.start();
     let script = "#r0 letter;w1 page=text;w0 letter=x;r0 ../postern.toml;k1 a;k1 b;";
     let message = format!("Subject: files\r\n\r\n{script}\r\n");

@@ -668,6 +668,8 @@ fn share(
         http,
         tcp,
         directories,
+        clocks: spec.grants.clocks,
+        random: spec.grants.random,
         state: spec.doors.state.map(|store| StateDoor { store, quota: spec.doors.state_quota }),
         inbound: spec.doors.inbound,
         callback_url: spec.doors.callback_url,

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::Level;
 use wasmtime::Result;
 
+use crate::Clocks;
 use crate::bindings::imported::{host as wit, http};
 use crate::log::Capability;
 use crate::state::State;
@@ -39,11 +40,14 @@ impl wit::Host for State {
     }
 
     fn now(&mut self) -> Result<(u32, u32)> {
+        let coarse = self.is_clock_coarse("host.now")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok((u32::try_from(now.as_secs()).unwrap_or(u32::MAX), now.subsec_nanos()))
+        let nanos = if coarse { 0 } else { now.subsec_nanos() };
+        Ok((u32::try_from(now.as_secs()).unwrap_or(u32::MAX), nanos))
     }
 
     fn random(&mut self, length: u32) -> Result<Vec<u8>> {
+        self.may_be_random("host.random")?;
         let max = self.shared.limits.random_bytes;
         if length > max {
             // Fewer bytes than asked for might become a weak key.
@@ -61,7 +65,10 @@ impl wit::Host for State {
 
     fn remaining_ms(&mut self) -> Result<u32> {
         let left = self.outbound.deadline().saturating_duration_since(Instant::now());
-        Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
+        // What is left is a clock too. Without it no agent could keep to its deadline, so it is never taken away.
+        let exact = self.shared.clocks == Clocks::Exact;
+        let left = if exact { left.as_millis() } else { u128::from(left.as_secs()) * 1000 };
+        Ok(u32::try_from(left).unwrap_or(u32::MAX))
     }
 
     fn callback_url(&mut self) -> Result<Option<String>> {

@@ -32,6 +32,10 @@ pub(crate) enum Capability {
     Inbound,
     /// `wasi:filesystem`.
     Directory,
+    /// `host.now` and `wasi:clocks`.
+    Clocks,
+    /// `host.random` and `wasi:random`.
+    Random,
 }
 
 impl fmt::Display for Capability {
@@ -44,6 +48,8 @@ impl fmt::Display for Capability {
             Self::State => "state",
             Self::Inbound => "inbound",
             Self::Directory => "directory",
+            Self::Clocks => "clocks",
+            Self::Random => "random",
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::egress::{Network, SystemNetwork, SystemRoots};
 use crate::epoch::EpochClock;
 use crate::state::State;
 use crate::views::ParseBudget;
-use crate::{directory, engine, item, sockets};
+use crate::{directory, engine, item, senses, sockets};
 
 /// How the runtime is made.
 #[derive(Clone, Debug)]
@@ -188,6 +188,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     sockets::close(&mut linker)?;
     directory::guard(&mut linker)?;
+    senses::guard(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imported::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     imported::mail::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

@@ -24,7 +24,7 @@ use crate::tcp::{TcpDoor, TcpUse};
 use crate::views::ParseBudget;
 use crate::wasi::{self, Outbound};
 use crate::witness::Violation;
-use crate::{Limits, Secret};
+use crate::{Clocks, Limits, Secret};
 
 /// What all instances of one agent share.
 pub(crate) struct Shared {
@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) tcp: Option<TcpDoor>,
     /// The granted folders, open.
     pub(crate) directories: Directories,
+    /// What it may know of the time.
+    pub(crate) clocks: Clocks,
+    /// Whether it may have random numbers.
+    pub(crate) random: bool,
     /// None where no state is granted.
     pub(crate) state: Option<StateDoor>,
     /// None where it may hand in no mail.

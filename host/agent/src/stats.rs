@@ -58,6 +58,10 @@ pub struct AgentStats {
     pub directory_written: u64,
     /// Uses of files and folders refused: not granted, out of the granted folder, or over a limit.
     pub directory_refused: u64,
+    /// Looks at a clock without the grant.
+    pub clocks_refused: u64,
+    /// Random numbers asked for without the grant.
+    pub random_refused: u64,
     /// Log lines dropped.
     pub log_lines_dropped: u64,
     /// Rules of the contract that it broke and the host mended: a second outcome, a code that does not fit.
@@ -143,6 +147,8 @@ pub(crate) struct Stats {
     directory_read: AtomicU64,
     directory_written: AtomicU64,
     directory_refused: AtomicU64,
+    clocks_refused: AtomicU64,
+    random_refused: AtomicU64,
     log_lines_dropped: AtomicU64,
     violations: AtomicU64,
     latency: LatencyCounters,
@@ -236,6 +242,8 @@ impl Stats {
             Capability::State => &self.state_refused,
             Capability::Inbound => &self.inbound_refused,
             Capability::Directory => &self.directory_refused,
+            Capability::Clocks => &self.clocks_refused,
+            Capability::Random => &self.random_refused,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -283,6 +291,8 @@ impl Stats {
             directory_read: self.directory_read.load(Relaxed),
             directory_written: self.directory_written.load(Relaxed),
             directory_refused: self.directory_refused.load(Relaxed),
+            clocks_refused: self.clocks_refused.load(Relaxed),
+            random_refused: self.random_refused.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
             violations: self.violations.load(Relaxed),
             latency: self.latency.snapshot(),

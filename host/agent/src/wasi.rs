@@ -296,6 +296,8 @@ mod tests {
             http: Some(http),
             tcp: None,
             directories: crate::directory::Directories::default(),
+            clocks: crate::Clocks::Exact,
+            random: true,
             state: None,
             inbound: None,
             callback_url: None,

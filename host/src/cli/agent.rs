@@ -11,7 +11,7 @@ use clap::Subcommand;
 
 use super::{CliError, CliResult, Common, print_json};
 use crate::operate::AgentAction;
-use crate::server;
+use crate::{agents, config, server};
 
 #[derive(Subcommand)]
 pub enum AgentVerb {
@@ -36,10 +36,13 @@ pub enum AgentVerb {
     /// A version that wants more than was agreed to is installed only when you agree: on a terminal you are asked,
     /// elsewhere give --accept-digest. A running host takes it into use at once.
     Install(install::InstallArguments),
-    /// What a component says of itself, what it imports, exports and wants.
+    /// What a component says of itself, what it imports, exports and wants, and what the config grants it.
     Inspect {
         /// The component (`.wasm`).
         file: PathBuf,
+        /// Show beside it what this connector's config grants.
+        #[arg(long)]
+        connector: Option<String>,
     },
     /// Try a component against every rule of the agent contract.
     ///
@@ -55,14 +58,18 @@ pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
         AgentVerb::List => list::list(common),
         AgentVerb::Promote(arguments) => list::set(common, arguments, AgentAction::Promote),
         AgentVerb::Rollback(arguments) => list::set(common, arguments, AgentAction::Rollback),
-        AgentVerb::Inspect { file } => inspect(common, file),
+        AgentVerb::Inspect { file, connector } => inspect(common, file, connector.as_deref()),
         AgentVerb::Install(arguments) => install::run(common, arguments),
         AgentVerb::Test(arguments) => test::run(common, arguments),
     }
 }
 
-fn inspect(common: &Common, file: &Path) -> CliResult {
-    let inspection = server::inspect_agent(file).map_err(CliError::failed)?;
+fn inspect(common: &Common, file: &Path, connector: Option<&str>) -> CliResult {
+    let granted = connector.map(|name| granted(common, name)).transpose()?;
+    let mut inspection = server::inspect_agent(file).map_err(CliError::failed)?;
+    if let Some(granted) = granted {
+        inspection["granted"] = granted.into();
+    }
     if common.json {
         print_json(&inspection);
         return Ok(ExitCode::SUCCESS);
@@ -82,4 +89,14 @@ fn inspect(common: &Common, file: &Path) -> CliResult {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the config grants a connector, in words. Its secrets are not read for that.
+fn granted(common: &Common, name: &str) -> Result<Vec<String>, CliError> {
+    let loaded = config::load_for_viewing(&common.config);
+    let (config, _) = loaded.map_err(|report| CliError::usage(report.human()))?;
+    let found = config.delivery_agent_connectors.iter().find(|agent| &*agent.common.name == name);
+    let found =
+        found.ok_or_else(|| CliError::no(format!("the config has no delivery-agent connector {name}")))?;
+    Ok(agents::granted(&found.grants))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use postern_agent::Clocks;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
@@ -136,7 +137,7 @@ pub enum OnUnknown {
 }
 
 /// Single doors to the outside; everything else is closed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grants {
     /// URL prefixes, `https://fax.example/v1/`.
     pub http: Vec<String>,
@@ -152,6 +153,10 @@ pub struct Grants {
     pub callback: bool,
     /// Whether it may hand in mail.
     pub inbound: bool,
+    /// What it may know of the time.
+    pub clocks: Clocks,
+    /// Whether it may have random numbers.
+    pub random: bool,
 }
 
 /// A host and port that an agent may connect to.
@@ -303,6 +308,8 @@ impl Grants {
             state: section.or("state", size(0, MOST_STATE), 0),
             callback: section.or("callback", boolean, false),
             inbound: section.or("inbound", boolean, false),
+            clocks: section.or("clocks", clocks, Clocks::Exact),
+            random: section.or("random", boolean, true),
         };
         section.finish();
         let tcp: Vec<_> = grants.tcp.iter().map(|grant| grant.text.clone()).collect();
@@ -387,6 +394,16 @@ fn tcp_grant(value: &DeValue<'_>, secrets: &Secrets) -> Result<TcpGrant, Wrong> 
     Ok(TcpGrant { text, client })
 }
 
+/// `true`, `false`, or `"coarse"`.
+fn clocks(value: &DeValue<'_>) -> Result<Clocks, Wrong> {
+    match value {
+        DeValue::Boolean(true) => Ok(Clocks::Exact),
+        DeValue::Boolean(false) => Ok(Clocks::None),
+        DeValue::String(word) if word == "coarse" => Ok(Clocks::Coarse),
+        _ => Err(Wrong::hinted("this says nothing about clocks", "write true, false or \"coarse\"")),
+    }
+}
+
 /// A table as JSON, which is how the agent sees it.
 fn settings(value: &DeValue<'_>) -> Result<Value, Wrong> {
     let table = value.as_table().ok_or_else(|| {
@@ -467,6 +484,14 @@ mod tests {
         }
         let unknown = grant("tls://smsc.example:3550 client=key").unwrap_err();
         assert!(unknown.message.contains("is not the name of a secret"), "{unknown:?}");
+    }
+
+    #[test]
+    fn clocks_are_exact_coarse_or_taken_away() {
+        assert_eq!(with("true", clocks), Ok(Clocks::Exact));
+        assert_eq!(with("false", clocks), Ok(Clocks::None));
+        assert_eq!(with("\"coarse\"", clocks), Ok(Clocks::Coarse));
+        assert!(with("\"fine\"", clocks).is_err() && with("1", clocks).is_err());
     }
 
     #[test]

@@ -13,8 +13,22 @@ pub use http::HttpGrant;
 pub use tcp::TcpGrant;
 pub(crate) use tcp::host_and_port;
 
-/// What an agent may do beside handling its message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// What an agent may know of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clocks {
+    /// As exactly as the system tells it.
+    #[default]
+    Exact,
+    /// In whole seconds, so that nothing can be measured with it.
+    Coarse,
+    /// Nothing: looking at a clock ends the call.
+    None,
+}
+
+/// What an agent may do beside handling its message. By default nothing but to know the time and have random numbers,
+/// without which most languages do not start.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
     /// Where it may send HTTP requests.
@@ -25,6 +39,17 @@ pub struct Grants {
     pub secrets: Vec<String>,
     /// The folders that it may use. Each name that the agent sees stands here once.
     pub directories: Vec<DirectoryGrant>,
+    /// What it may know of the time.
+    pub clocks: Clocks,
+    /// Whether it may have random numbers; asking for them ends the call else.
+    pub random: bool,
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        let (http, tcp, secrets, directories) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { http, tcp, secrets, directories, clocks: Clocks::Exact, random: true }
+    }
 }
 
 impl Grants {
@@ -42,7 +67,7 @@ impl Grants {
                 return Err(GrantError { text: grant.to_string(), why });
             }
         }
-        Ok(Self { http, tcp, secrets: secrets.to_vec(), directories: Vec::new() })
+        Ok(Self { http, tcp, secrets: secrets.to_vec(), ..Self::default() })
     }
 }
 
