@@ -77,6 +77,27 @@ fn one_connection_serves_many_deliveries() {
         }
     });
     assert_eq!((counted.stats().deliveries, counted.stats().traps), (5000, 0));
+    let latency = counted.stats().latency;
+    assert_eq!(latency.count(), 5000);
+    assert!(latency.within(0.5) <= latency.within(0.99) && latency.seconds() > 0.0, "{latency:?}");
+}
+
+#[test]
+fn memory_is_counted_while_an_instance_lives_and_its_peak_is_kept() {
+    let bench = Bench::new();
+    let agent = bench.load("agents/deliver-all");
+    let counted = agent.clone();
+    bench.run(async move {
+        let connections = [open(&agent).await, open(&agent).await];
+        let each = connections[0].memory() as u64;
+        assert!(each >= 65_536, "{each}");
+        let stats = agent.stats();
+        assert_eq!((stats.live, stats.memory, stats.memory_peak), (2, 2 * each, each));
+        drop(connections);
+    });
+    let stats = counted.stats();
+    assert_eq!((stats.live, stats.memory), (0, 0));
+    assert!(stats.memory_peak >= 65_536);
 }
 
 #[test]

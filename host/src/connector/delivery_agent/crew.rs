@@ -281,7 +281,7 @@ impl Crew {
         };
         let (connector, other) = (&*self.name, other.as_deref());
         match change {
-            Change::RolledBack => {
+            Change::RolledBack if by == "host" => {
                 tracing::error!(
                     connector,
                     delivers = steady,
