@@ -9,8 +9,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use crate::epoch::{EpochClock, Running};
 use crate::directory::{Directories, DirectoryUse};
+use crate::epoch::{EpochClock, Running};
 use crate::http::HttpClient;
 use crate::inbound::Inbound;
 use crate::item::Item;

@@ -52,14 +52,7 @@ pub(crate) struct HeaderScanner {
 
 impl HeaderScanner {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            facts: Box::default(),
-            partial: Vec::new(),
-            open: None,
-            done: false,
-            too_large: false,
-        }
+        Self { limit, facts: Box::default(), partial: Vec::new(), open: None, done: false, too_large: false }
     }
 
     /// Whether the header goes beyond the limit.
