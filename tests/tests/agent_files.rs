@@ -32,7 +32,8 @@ fn an_agent_writes_files_where_it_may_and_nowhere_else() {
     fs::write(site.folder().join("in/letter"), "inside").unwrap();
     let file = site.folder().join("files-script.wasm");
     let inspection = site.ask(&["agent", "inspect", file.to_str().unwrap(), "--connector", "files"]);
-    assert_eq!(inspection["wants"], json!(["imports wasi:filesystem"]));
+    let wants = inspection["wants"].as_array().unwrap();
+    assert!(wants.contains(&json!("imports wasi:filesystem")), "{wants:?}");
     let granted: Vec<_> =
         inspection["granted"].as_array().unwrap().iter().filter_map(|v| v.as_str()).collect();
     assert!(granted[0].starts_with("directory /in (/") && granted[1].starts_with("directory /out:rw (/"));
