@@ -45,6 +45,23 @@ fn a_receipt_that_arrives_by_itself_on_an_idle_connection_completes_the_story() 
 }
 
 #[test]
+fn an_agent_gets_no_larger_message_than_it_says_it_takes() {
+    let sink = SmtpSink::start();
+    let site = site("agents/small", "", &sink);
+    let host = site.start();
+    let mut client = host.client();
+    client.submit(JO, &["ann@agent.example"], &messages::sized("small", 1000));
+    client.submit(JO, &["ben@agent.example"], &messages::sized("large", 4000));
+    let report = String::from_utf8_lossy(&sink.wait_for(1)[0].content).into_owned();
+    assert!(report.contains("Status: 5.3.4"), "{report}");
+    assert!(report.contains("the delivery agent takes at most 2000"), "{report}");
+    eventually("both", || (site.ask(&["queue", "list"]) == json!([])).then_some(()));
+    host.stop();
+    let audit = site.audit();
+    assert_eq!((&audit["delivered"], &audit["failed"]), (&json!(1), &json!(1)), "{audit}");
+}
+
+#[test]
 fn items_that_are_due_together_reach_the_agent_in_one_call() {
     let sink = SmtpSink::start();
     let site = site("agents/batch", "batch_size = 5\nmax_concurrent_connections = 1", &sink);

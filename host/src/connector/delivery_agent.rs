@@ -1,6 +1,7 @@
 //! DeliveryAgentConnector: hands items to a WASM delivery agent.
 
 mod crew;
+mod size;
 mod version;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::agents::{Change, Event};
 use crate::config::CanaryConfig;
 
 use crew::Crew;
+use size::{in_order, too_large};
 use version::{InUse, Version};
 
 pub use crew::{CrewView, Tools, TrialView};
@@ -227,6 +229,11 @@ struct AgentLine {
 }
 
 impl AgentLine {
+    /// The largest message that its version takes, in bytes.
+    fn max_size(&self) -> Option<u32> {
+        self.in_use.version().agent().description().max_size
+    }
+
     /// Counts what came of deliveries; for a version on trial they may decide it. Its refusals are about its own
     /// deliveries: what it thinks of the queue, the version that delivers may not think.
     fn count(&mut self, requests: &[DeliveryRequest], reports: &mut [DeliveryReport]) {
@@ -257,6 +264,9 @@ impl Connection for AgentLine {
 
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
         Box::pin(async move {
+            if let Some(report) = too_large(self.max_size(), request) {
+                return report;
+            }
             let mut report = self.connection.deliver(request).await;
             self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
             report
@@ -268,9 +278,15 @@ impl Connection for AgentLine {
         requests: &'a [DeliveryRequest],
     ) -> BoxFuture<'a, Vec<DeliveryReport>> {
         Box::pin(async move {
-            let mut reports = self.connection.deliver_batch(requests).await;
-            self.count(requests, &mut reports);
-            reports
+            let known: Vec<_> = requests.iter().map(|request| too_large(self.max_size(), request)).collect();
+            let fits = requests.iter().zip(&known).filter(|(_, known)| known.is_none());
+            let fits: Vec<_> = fits.map(|(request, _)| request.clone()).collect();
+            if fits.is_empty() {
+                return in_order(known, Vec::new());
+            }
+            let mut reports = self.connection.deliver_batch(&fits).await;
+            self.count(&fits, &mut reports);
+            in_order(known, reports)
         })
     }
 
