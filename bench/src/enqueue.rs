@@ -163,19 +163,16 @@ fn store_round(folder: &Path, time: Duration, producers: usize) -> Fallible<Roun
 
 fn life_round(folder: &Path, time: Duration, producers: usize) -> Fallible<Round> {
     let folder = tempfile::tempdir_in(folder)?;
-    let store = open(folder.path())?;
+    let store = Arc::new(open(folder.path())?);
     let content = sample::content(MESSAGE_BYTES);
     let ended = Arc::new(AtomicBool::new(false));
     let (before, cpu, start) = (store.commits(), process_cpu(), Instant::now());
     let (messages, settled) = thread::scope(|scope| -> Fallible<(u64, u64)> {
         let consumer = scope.spawn(|| consume(&store, &ended));
-        let produced = produce(producers, time, |producer| {
-            let (store, content) = (&store, content.clone());
-            Ok(move || Ok(store.put(message(producer, &content)).wait().map(drop)?))
-        });
+        let produced = produce_in_tasks(&store, producers, time, &content);
         ended.store(true, Ordering::Release);
         let settled = consumer.join().map_err(|_| "the consumer panicked")??;
-        Ok((produced?.0, settled))
+        Ok((produced?, settled))
     })?;
     let round = Round {
         messages,
@@ -228,6 +225,37 @@ fn consume(store: &SqliteStore, ended: &AtomicBool) -> Fallible<u64> {
             commit.await?;
         }
         Ok(settled)
+    })
+}
+
+/// Lets this many tasks put messages for `time`, as the sessions of a host are tasks, not threads; returns how many.
+fn produce_in_tasks(
+    store: &Arc<SqliteStore>,
+    producers: usize,
+    time: Duration,
+    content: &Content,
+) -> Fallible<u64> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..producers)
+        .map(|producer| {
+            let (store, content) = (store.clone(), content.clone());
+            runtime.spawn(async move {
+                let mut done = 0;
+                while start.elapsed() < time {
+                    store.put(message(producer, &content)).await?;
+                    done += 1;
+                }
+                Fallible::Ok(done)
+            })
+        })
+        .collect();
+    runtime.block_on(async {
+        let mut all = 0;
+        for task in tasks {
+            all += task.await??;
+        }
+        Ok(all)
     })
 }
 
