@@ -147,6 +147,48 @@ fn the_old_version_finishes_what_it_is_at_while_the_new_one_delivers() {
 }
 
 #[test]
+fn over_many_swaps_under_load_no_delivery_is_lost_deferred_or_made_twice() {
+    const MESSAGES: usize = 150;
+    let server = WebhookServer::start();
+    let prebuilt = fs::read(cli::root().join("plugins/prebuilt/webhook.wasm")).unwrap();
+    let site = Site::new();
+    let file = site.folder().join("hook.wasm");
+    fs::write(&file, &prebuilt).unwrap();
+    let line = format!("max_connections_per_destination = 4\nagent = {:?}", file.display().to_string());
+    let site = site.webhook("hook", "SMTP:hook.example", &server.url(), "", &line);
+    let host = site.start();
+    let swaps = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut client = host.client();
+            for nth in 0..MESSAGES {
+                client.submit(JO, &[&format!("u{nth}@hook.example")], &messages::simple("hello"));
+            }
+            let _ = server.wait_for(MESSAGES);
+        });
+        let mut swaps = 0_u32;
+        while !sender.is_finished() {
+            swaps += 1;
+            // Written beside and moved into its place, as an installer does: a host never sees half of it.
+            let next = site.folder().join("next.wasm");
+            fs::write(&next, [&prebuilt[..], &[0, 2, 1, (swaps % 250) as u8]].concat()).unwrap();
+            fs::rename(&next, &file).unwrap();
+            assert_eq!(site.ask(&["reload"])["swapped"], json!(["hook"]));
+        }
+        swaps
+    });
+    eventually("all deliveries", || (site.audit()["delivered"] == MESSAGES).then_some(()));
+    assert!(swaps >= 2, "{swaps}");
+    assert_eq!(server.posted().len(), MESSAGES, "none was made twice");
+    assert!(site.track(&["--event", "defer"]).is_empty(), "none was disturbed");
+    eventually("the end of the old versions", || {
+        (agent(&site, "hook")["versions"].as_array()?.len() == 1).then_some(())
+    });
+    let metric = |name: &str| metric(&host, &format!("{name}{{connector=\"hook\"}}"));
+    assert_eq!(metric("postern_agent_deliver_seconds_count"), MESSAGES as u64, "those of all versions");
+    host.stop();
+}
+
+#[test]
 fn an_idle_connection_of_the_old_version_is_closed_by_its_own_close() {
     // It says that it was closed by trapping there.
     let site = site(&component("hostile/trap-close", 0), "connection_idle = \"1h\"\nkeep_open = true\n");

@@ -286,13 +286,18 @@ impl Crew {
                     connector,
                     delivers = steady,
                     rolled_back = other,
-                    by,
                     reason,
                     "agent rolled back"
                 )
             }
-            Change::Trial => tracing::info!(connector, delivers = steady, on_trial = other, "agent on trial"),
-            _ => tracing::info!(connector, delivers = steady, by, "agent exchanged"),
+            _ => tracing::info!(
+                connector,
+                delivers = steady,
+                other,
+                by,
+                change = word,
+                "agent's versions changed"
+            ),
         }
         self.tools.metrics.rollout(connector, word);
         let Some(store) = &self.tools.store else { return };
