@@ -1,5 +1,6 @@
 //! agents: which components may run, and what they may want. A component asks by its manifest and its imports; the
 //! operator has agreed to one version of it, and a later version that wants more does not run until that is agreed to.
+//! Of those that may run, a rollout says which one delivers and which one is on trial.
 
 mod canary;
 mod consent;
@@ -16,5 +17,5 @@ pub use granted::granted;
 pub use install::Candidate;
 pub use load::{Agreed, load, wishes};
 pub use manifest::{Manifest, ManifestError, Wishes};
-pub use rollout::{Candidate as NewVersion, Change, Event, Rollout, Stage};
-pub use versions::{RecordError, VersionRecord};
+pub use rollout::{Change, Event, Rollout};
+pub use versions::VersionRecord;

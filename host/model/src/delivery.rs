@@ -55,6 +55,9 @@ pub struct DeliveryReport {
     pub broken: bool,
     /// The connection broke before anything of this item was handed over: it may be tried at once over another one.
     pub not_begun: bool,
+    /// It is that of a version on trial, which the item and the queue are not to suffer for: a trap does not count
+    /// towards poison, and a connection that broke does not make the queue wait.
+    pub on_trial: bool,
 }
 
 impl DeliveryReport {

@@ -61,11 +61,24 @@ pub fn run(common: &Common, arguments: TrackArguments) -> CliResult {
 fn print(events: &Value) {
     let mut table = Table::new(&["time", "event", "connector", "sender", "recipient", "message", "response"]);
     for row in events.as_array().into_iter().flatten() {
-        let cells =
-            ["event", "connector", "sender", "recipient", "message_id", "response"].map(|n| field(row, n));
-        table.row([time(row, "time")].into_iter().chain(cells));
+        let cells = ["event", "connector", "sender", "recipient", "message_id"].map(|n| field(row, n));
+        let response = match field(row, "response") {
+            none if none.is_empty() => operation(row),
+            response => response,
+        };
+        table.row([time(row, "time")].into_iter().chain(cells).chain([response]));
     }
     table.print();
+}
+
+/// What was done to a queue or an agent, and why: such an event has no response.
+fn operation(row: &Value) -> String {
+    let detail = |name: &str| {
+        let mut details = row["details"].as_array().into_iter().flatten();
+        details.find(|detail| detail[0] == name).and_then(|detail| detail[1].as_str())
+    };
+    let parts = ["operation", "delivers", "reason"].map(detail);
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A point in time, or a span before now.
@@ -83,7 +96,15 @@ fn moment(text: &str) -> Result<Timestamp, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use super::moment;
+    use super::{moment, operation};
+
+    #[test]
+    fn an_operation_is_told_with_its_reason() {
+        let row = serde_json::json!({ "details": [["operation", "agent-rolled-back"], ["by", "host"],
+            ["reason", "it broke 2 calls"], ["delivers", "fax 1.4.0 3f0c9a11"]] });
+        assert_eq!(operation(&row), "agent-rolled-back, fax 1.4.0 3f0c9a11, it broke 2 calls");
+        assert_eq!(operation(&serde_json::json!({ "details": [] })), "");
+    }
 
     #[test]
     fn times_and_spans_are_understood() {

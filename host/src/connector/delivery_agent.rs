@@ -243,6 +243,7 @@ impl AgentLine {
             return;
         }
         for report in reports {
+            report.on_trial = true;
             let Some(refusal) = report.refusal.take() else { continue };
             self.has_refused = true;
             report.fault.get_or_insert(match refusal {

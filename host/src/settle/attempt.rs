@@ -169,7 +169,7 @@ fn watch(draft: &mut Draft<'_>, item: &Item, report: &DeliveryReport) {
 
 /// Counts a trap against the item; too many and it goes to the poison queue, where only an operator moves it.
 fn count_trap(draft: &mut Draft<'_>, report: &DeliveryReport) {
-    if !report.trapped || draft.item.queued().next().is_none() {
+    if !report.trapped || report.on_trial || draft.item.queued().next().is_none() {
         return;
     }
     draft.item.traps += 1;
@@ -193,6 +193,7 @@ fn queue_effect(retries: &mut Retries<'_>, report: &DeliveryReport, failures: u3
     if let (None, Some(fault)) = (&report.refusal, &report.fault)
         && report.broken
         && !report.trapped
+        && !report.on_trial
         && report.outcomes.is_empty()
     {
         return retry(fault);

@@ -302,6 +302,19 @@ fn a_fault_of_one_attempt_says_nothing_about_the_queue() {
 }
 
 #[test]
+fn a_version_on_trial_harms_neither_its_item_nor_its_queue() {
+    for report in [trap(), DeliveryReport::broken(deferral("timeout"))] {
+        let mut world = World::of(1);
+        for _ in 0..=POISON_AFTER {
+            let settlement = world.attempt(&DeliveryReport { on_trial: true, ..report.clone() });
+            assert_eq!(settlement.queue, QueueEffect::None, "{report:?}");
+        }
+        assert_eq!((world.item.traps, world.item.state), (0, ItemState::Active));
+        assert_eq!(world.queued(), [0], "it is tried again");
+    }
+}
+
+#[test]
 fn a_connection_that_breaks_before_any_outcome_puts_its_queue_into_retry() {
     for (failures, expected) in [(0, 1), (2, 10)] {
         let mut world = World::of(1);
