@@ -4,6 +4,7 @@
 
 mod canary;
 mod consent;
+mod gate;
 mod granted;
 mod install;
 mod load;
@@ -13,6 +14,7 @@ mod versions;
 
 pub use canary::{Judgement, Tally, judge as judge_trial, takes};
 pub use consent::{Accepted, ConsentError, Consents, Verdict, judge};
+pub use gate::{Gate, Shown, not_authentic};
 pub use granted::granted;
 pub use install::Candidate;
 pub use load::{Agreed, load, wishes};

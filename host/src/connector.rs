@@ -20,7 +20,7 @@ use postern_agent::{
 };
 use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, Item, NextHop, Receipt, Refusal};
 
-use crate::agents::{Consents, VersionRecord};
+use crate::agents::{Consents, Gate, VersionRecord};
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
@@ -263,6 +263,7 @@ impl Factory {
                 spec.doors = self.doors_of(agent);
                 let tools = Tools {
                     runtime,
+                    gate: Gate::new(agent.authenticity.clone(), &host.data_directory),
                     consents: Consents::of(&host.data_directory),
                     record: VersionRecord::of(&host.data_directory),
                     metrics: self.surroundings.metrics.clone(),

@@ -1,10 +1,11 @@
 //! preflight: what `run` does before it binds, and all that `check` does: the config with its faults and warnings, and
-//! a look at the drop directories.
+//! a look at the drop directories and at agents that must be signed or have a digest.
 
 use std::path::Path;
 
 use postern_drop::Level;
 
+use crate::agents;
 use crate::config::{self, Config, Finding, Report, Warning};
 use crate::connector::foreign;
 
@@ -27,6 +28,13 @@ pub fn look(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
             warning.key = format!("foreign_connectors.{}.drop_directory", connector.common.name);
             warning
         }));
+    }
+    for (connector, why) in agents::not_authentic(&config) {
+        let hint =
+            "the connector is off until the file is the one that the config wants; messages for it wait";
+        let mut warning = Finding::about_file(config.path.clone(), &why, Some(hint));
+        warning.key = format!("delivery_agent_connectors.{connector}.agent");
+        warnings.push(warning);
     }
     Ok((config, warnings))
 }

@@ -44,6 +44,8 @@ const MAX_LABEL: usize = 256;
 pub struct AgentSpec {
     /// The component file.
     pub component: PathBuf,
+    /// The SHA-256 that it must have, in lower-case hex; `None`: any.
+    pub sha256: Option<String>,
     /// The connector's name, for logs and for the agent.
     pub connector: String,
     /// The connector's settings, which the agent reads as JSON.
@@ -94,6 +96,7 @@ impl AgentSpec {
     pub fn new(component: impl Into<PathBuf>, connector: &str) -> Self {
         Self {
             component: component.into(),
+            sha256: None,
             connector: connector.to_owned(),
             settings: serde_json::Value::Object(serde_json::Map::new()),
             grants: Grants::default(),
@@ -157,6 +160,16 @@ pub enum LoadError {
         size: u64,
         /// The limit.
         max: u64,
+    },
+    /// It is not the component that was expected.
+    #[error("{}: its sha256 is {found}, expected is {expected}", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// The digest that it must have.
+        expected: String,
+        /// The digest that it has.
+        found: String,
     },
     /// It is no component, or needs what the engine does not offer.
     #[error("{} is no component that this host can run: {error}", path.display())]
@@ -271,6 +284,9 @@ impl Agent {
         let path = spec.component.clone();
         let wasm = read(&path, spec.limits.component_bytes)?;
         let digest = digest(&wasm);
+        if let Some(expected) = spec.sha256.clone().filter(|expected| *expected != digest) {
+            return Err(LoadError::Digest { path, expected, found: digest });
+        }
         let component = runtime.cache().component(runtime.engine(), &wasm, &digest).map_err(|error| {
             LoadError::Compile { path: path.clone(), error: one_line(&format!("{error:#}"), 500) }
         })?;

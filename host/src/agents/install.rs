@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use postern_agent::Agent;
 
-use super::{Accepted, Consents, Manifest, Verdict, Wishes, judge, load};
+use super::{Accepted, Consents, Gate, Manifest, Shown, Verdict, Wishes, judge, load};
 
 /// A version that is about to be installed.
 pub struct Candidate {
@@ -19,18 +19,25 @@ pub struct Candidate {
     pub verdict: Verdict,
     bytes: Vec<u8>,
     manifest: Option<Vec<u8>>,
+    shown: Shown,
 }
 
 impl Candidate {
-    /// Looks at a component that was loaded from `file`, for a connector.
+    /// Looks at a component that was loaded from `file` after it had shown this, for a connector.
     ///
     /// # Errors
     /// When the file, its manifest or the record of what was agreed to cannot be read.
-    pub fn of(agent: &Agent, file: &Path, connector: &str, consents: &Consents) -> Result<Self, String> {
+    pub fn of(
+        agent: &Agent,
+        file: &Path,
+        shown: Shown,
+        connector: &str,
+        consents: &Consents,
+    ) -> Result<Self, String> {
         let text = |error: io::Error| format!("{}: {error}", file.display());
         let wishes = load::wishes(agent, file)?;
         let bytes = fs::read(file).map_err(text)?;
-        if agent.differs_from(file) {
+        if agent.differs_from(file) || shown.sha256.as_deref().is_some_and(|shown| shown != agent.digest()) {
             return Err(format!("{} changed while it was looked at", file.display()));
         }
         let manifest = match fs::read(Manifest::path_of(file)) {
@@ -41,14 +48,20 @@ impl Candidate {
         let accepted = consents.accepted(connector).map_err(|error| error.to_string())?;
         let sha256 = agent.digest().to_owned();
         let verdict = judge(accepted.as_ref(), &sha256, &wishes);
-        Ok(Self { sha256, wishes, verdict, bytes, manifest })
+        Ok(Self { sha256, wishes, verdict, bytes, manifest, shown })
     }
 
-    /// Puts it in the place of the connector's component, with its manifest, and records that it is agreed to.
+    /// Puts it in the place of the connector's component, with its manifest and signature, and records that it is agreed to.
     ///
     /// # Errors
     /// What cannot be written.
-    pub fn install(self, connector: &str, place: &Path, consents: &Consents) -> Result<(), String> {
+    pub fn install(
+        self,
+        connector: &str,
+        place: &Path,
+        gate: &Gate,
+        consents: &Consents,
+    ) -> Result<(), String> {
         // Agreed to first: a file whose wishes are not on record would be held back.
         let accepted = Accepted { sha256: self.sha256, wishes: self.wishes, at: Timestamp::now() };
         consents.accept(connector, accepted, &self.bytes).map_err(|error| error.to_string())?;
@@ -61,6 +74,10 @@ impl Candidate {
             },
         };
         written.map_err(|error| format!("{}: {error}", manifest.display()))?;
+        if let (Some(signature), Some(place)) = (&self.shown.signature, gate.place_of_signature()) {
+            let written = replace(place, signature.as_bytes());
+            written.map_err(|error| format!("{}: {error}", place.display()))?;
+        }
         replace(place, &self.bytes).map_err(|error| format!("{}: {error}", place.display()))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use postern_agent::{Agent, AgentSpec, Runtime};
 
-use super::{Accepted, Consents, Manifest, Verdict, Wishes, judge};
+use super::{Accepted, Consents, Gate, Manifest, Verdict, Wishes, judge};
 
 /// An agent that may run.
 pub struct Agreed {
@@ -22,12 +22,22 @@ pub struct Agreed {
 ///
 /// # Errors
 /// Why there is nothing that could run.
-pub fn load(runtime: &Runtime, spec: AgentSpec, consents: &Consents) -> Result<Agreed, String> {
+pub fn load(runtime: &Runtime, spec: AgentSpec, gate: &Gate, consents: &Consents) -> Result<Agreed, String> {
+    let shown = gate.configured(&spec.component)?;
+    let spec = AgentSpec { sha256: shown.sha256.clone(), ..spec };
     let agent = runtime.load(spec.clone()).map_err(|error| error.to_string())?;
+    if let Err(error) = gate.keep(&shown) {
+        tracing::warn!(connector = spec.connector, %error, "the agent's signature could not be kept: no way back to it");
+    }
     let wishes = wishes(&agent, &spec.component)?;
     let accepted = consents.accepted(&spec.connector).map_err(|error| error.to_string())?;
     let from = spec.component.clone();
-    match judge(accepted.as_ref(), agent.digest(), &wishes) {
+    let verdict = match judge(accepted.as_ref(), agent.digest(), &wishes) {
+        // Who writes the digest into the config agrees to this very version.
+        Verdict::Wider(_) if gate.is_pinned() => Verdict::Agreed,
+        verdict => verdict,
+    };
+    match verdict {
         Verdict::Known => Ok(Agreed { agent, from, held_back: None }),
         Verdict::Agreed => {
             if let Err(why) = remember(consents, &spec, &agent, wishes) {
@@ -44,8 +54,12 @@ pub fn load(runtime: &Runtime, spec: AgentSpec, consents: &Consents) -> Result<A
                 spec.component.display(),
                 spec.connector
             );
-            let copy = accepted.map(|accepted| consents.copy(&accepted.sha256)).unwrap_or_default();
-            let before = runtime.load(AgentSpec { component: copy.clone(), ..spec });
+            let sha256 = accepted.map(|accepted| accepted.sha256).unwrap_or_default();
+            let copy = consents.copy(&sha256);
+            let before = gate.kept(&copy, &sha256).and_then(|()| {
+                let spec = AgentSpec { component: copy.clone(), sha256: Some(sha256), ..spec };
+                runtime.load(spec).map_err(|error| error.to_string())
+            });
             let agent = before.map_err(|error| format!("{wants}; the version before is gone: {error}"))?;
             Ok(Agreed { agent, from: copy, held_back: Some(format!("the version before runs on: {wants}")) })
         }

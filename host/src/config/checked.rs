@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use postern_model::TypedAddress;
 
+use super::authenticity::AgentsConfig;
 use super::callback::CallbackConfig;
 use super::delivery_agent::DeliveryAgentConfig;
 use super::foreign::ForeignConfig;
@@ -67,6 +68,7 @@ impl Config {
         let secrets = Secrets::read(&root, environment);
         let host = HostConfig::read(&root);
         let name = host.as_ref().map(|host| host.name.as_str());
+        let all_agents = AgentsConfig::read(&root);
         let receive = root.named("receive_connectors");
         let agents = root.named("delivery_agent_connectors");
         let foreign = root.named("foreign_connectors");
@@ -78,7 +80,7 @@ impl Config {
             receive.iter().map(|(name, section)| ReceiveConfig::read(name, section)).collect(),
             agents
                 .iter()
-                .filter_map(|(name, section)| DeliveryAgentConfig::read(name, section, &secrets))
+                .filter_map(|(name, section)| DeliveryAgentConfig::read(name, section, &secrets, &all_agents))
                 .collect(),
             foreign.iter().filter_map(|(name, section)| ForeignConfig::read(name, section)).collect(),
             send.iter().map(|(connector, section)| SendConfig::read(connector, section, name)).collect(),

@@ -8,6 +8,7 @@ use postern_agent::Clocks;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+use super::authenticity::{AgentsConfig, Authenticity};
 use super::canary::CanaryConfig;
 use super::directories;
 use super::host::{named_secret, secret};
@@ -98,6 +99,8 @@ pub struct DeliveryAgentConfig {
     pub agent: PathBuf,
     /// The trial that a new version has to stand; `None`: it takes over at once.
     pub canary: Option<CanaryConfig>,
+    /// Which component it must be, and who must have signed it.
+    pub authenticity: Authenticity,
     /// The protocol that the agent must serve; `None`: whatever it says (Exchange: `DeliveryProtocol`).
     pub delivery_protocol: Option<String>,
     /// The agent's own settings, an object.
@@ -214,10 +217,16 @@ pub struct AgentLimits {
 }
 
 impl DeliveryAgentConfig {
-    pub(super) fn read(name: &str, section: &Section<'_>, secrets: &Secrets) -> Option<Self> {
+    pub(super) fn read(
+        name: &str,
+        section: &Section<'_>,
+        secrets: &Secrets,
+        all: &AgentsConfig,
+    ) -> Option<Self> {
         let common = Outgoing::read(ConnectorKind::DeliveryAgent, name, section);
         let agent = section.required("agent", line, "write agent = \"agents/NAME.wasm\"");
         let agent = agent.map(|path| section.document().resolve(&path));
+        let authenticity = Authenticity::read(section, agent.as_deref(), all);
         let canary = CanaryConfig::read(section);
         let delivery_protocol = section.optional("delivery_protocol", label);
         let settings = section.or("settings", settings, Value::Object(Map::new()));
@@ -256,6 +265,7 @@ impl DeliveryAgentConfig {
         Some(Self {
             common,
             agent,
+            authenticity,
             canary,
             delivery_protocol,
             settings,

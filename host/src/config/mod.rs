@@ -5,6 +5,7 @@
 //! keys it has, their defaults and their ranges. `docs/config.md` is the reference for people.
 
 mod address_space;
+mod authenticity;
 mod callback;
 mod canary;
 mod checked;
@@ -35,6 +36,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use address_space::{AddressSpace, AddressSpaceError, Specificity};
+pub use authenticity::{Authenticity, NotSigned, Signed, TrustedKey, signature_of};
 pub use callback::{CallbackConfig, CallbackTls};
 pub use canary::CanaryConfig;
 pub use checked::Config;

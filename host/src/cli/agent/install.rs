@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::{CliError, CliResult, Common, ask, load_config, print_json};
-use crate::agents::{Candidate, Consents, Verdict};
+use crate::agents::{Candidate, Consents, Gate, Verdict};
 use crate::operate::{self, Request};
 use crate::server;
 
 #[derive(Args)]
 pub struct InstallArguments {
-    /// The component (`.wasm`); its manifest lies beside it as `.toml`.
+    /// The component (`.wasm`); its manifest lies beside it as `.toml`, its signature as `.wasm.minisig`.
     file: PathBuf,
     /// For which connector.
     #[arg(long)]
@@ -32,8 +32,12 @@ pub fn run(common: &Common, arguments: &InstallArguments) -> CliResult {
         .find(|agent| &*agent.common.name == name)
         .ok_or_else(|| CliError::no(format!("the config has no delivery-agent connector {name}")))?;
     let consents = Consents::of(&config.host.data_directory);
+    let gate = Gate::new(connector.authenticity.clone(), &config.host.data_directory);
+    // Before anything of it runs.
+    let shown = gate.offered(&arguments.file).map_err(CliError::no)?;
     let agent = server::load_alone(&arguments.file).map_err(CliError::failed)?;
-    let candidate = Candidate::of(&agent, &arguments.file, name, &consents).map_err(CliError::failed)?;
+    let candidate = Candidate::of(&agent, &arguments.file, shown, name, &consents);
+    let candidate = candidate.map_err(CliError::failed)?;
     let about = agent.description();
     if !common.json {
         println!("{} {} for connector {name}", about.name, about.version);
@@ -46,7 +50,7 @@ pub fn run(common: &Common, arguments: &InstallArguments) -> CliResult {
         agree(arguments, &candidate.sha256, more)?;
     }
     let (sha256, wishes) = (candidate.sha256.clone(), candidate.wishes.words());
-    candidate.install(name, &connector.agent, &consents).map_err(CliError::failed)?;
+    candidate.install(name, &connector.agent, &gate, &consents).map_err(CliError::failed)?;
     let running = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -7,14 +7,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use postern_agent::{Agent, AgentSpec, AgentStats, Runtime};
+use postern_agent::{Agent, AgentSpec, AgentStats, LoadError, Runtime};
 use postern_model::{NextHop, TrackingEvent};
 use postern_store::Store;
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::version::{Role, Version, VersionView};
-use crate::agents::{self, Change, Consents, Event, Judgement, Rollout, VersionRecord, judge_trial, takes};
+use crate::agents::{
+    self, Change, Consents, Event, Gate, Judgement, Rollout, VersionRecord, judge_trial, takes,
+};
 use crate::config::CanaryConfig;
 use crate::metrics::Metrics;
 
@@ -23,6 +25,8 @@ use crate::metrics::Metrics;
 pub struct Tools {
     /// Runs agents.
     pub runtime: Runtime,
+    /// What a component must show before it is loaded.
+    pub gate: Gate,
     /// What the operator has agreed to.
     pub consents: Consents,
     /// Which versions delivered, and which were rolled back.
@@ -95,7 +99,7 @@ impl Crew {
         spec: AgentSpec,
         canary: Option<CanaryConfig>,
     ) -> Result<Self, String> {
-        let agreed = agents::load(&tools.runtime, spec.clone(), &tools.consents)?;
+        let agreed = agents::load(&tools.runtime, spec.clone(), &tools.gate, &tools.consents)?;
         let digest = agreed.agent.digest().to_owned();
         let known = tools.record.rollout(&name).map_err(|error| error.to_string())?;
         let found = Event::Found { sha256: digest.clone(), canary: canary.is_some() };
@@ -365,12 +369,16 @@ impl Crew {
 /// Loads a version from the copy that was kept of it.
 fn load_copy(tools: &Tools, sha256: &str, spec: &AgentSpec) -> Result<Arc<Version>, String> {
     let copy = tools.record.copy(sha256);
-    let agent = tools.runtime.load(AgentSpec { component: copy.clone(), ..spec.clone() });
-    let agent = agent.map_err(|error| format!("the version before is gone ({error})"))?;
-    if agent.digest() != sha256 {
-        return Err(format!("the copy of the version before is damaged ({})", copy.display()));
+    let gone = |error: String| format!("the version before is gone ({error})");
+    tools.gate.kept(&copy, sha256).map_err(gone)?;
+    let sha256 = Some(sha256.to_owned());
+    match tools.runtime.load(AgentSpec { component: copy, sha256, ..spec.clone() }) {
+        Ok(agent) => Ok(Version::new(agent)),
+        Err(LoadError::Digest { path, .. }) => {
+            Err(format!("the copy of the version before is damaged ({})", path.display()))
+        }
+        Err(error) => Err(gone(error.to_string())),
     }
-    Ok(Version::new(agent))
 }
 
 impl Posts {
