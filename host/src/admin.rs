@@ -103,6 +103,9 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     for (name, stats) in state.operations.connectors.agent_stats() {
         state.metrics.agent(&name, &stats);
     }
+    for (name, breaker) in state.operations.connectors.breakers() {
+        state.metrics.breaker(&name, &breaker);
+    }
     let text = state.metrics.render(&queued, store.health() == StoreHealth::Ready);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()

@@ -18,9 +18,12 @@ use postern_agent::{
     AgentSpec, AgentStats, CallbackReply, CallbackRequest, Doors, Inbound, KeptState, Runtime, RuntimeConfig,
     Tick,
 };
-use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, Item, NextHop, Receipt, Refusal};
+use postern_model::{
+    Arrival, Deferral, DeliveryReport, DeliveryRequest, Item, NextHop, NotOpened, Receipt, Refusal,
+};
 
 use crate::agents::{Consents, Gate, VersionRecord};
+use crate::breaker::{AgentBreaker, BreakerView};
 use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
@@ -45,7 +48,7 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// # Errors
     /// The far end's, or our own, answer about the whole queue.
-    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>>;
+    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>>;
 
     /// Asks the far end about receipts that have not come.
     ///
@@ -86,6 +89,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// The runtime that its connections run on; `None`: the host's own.
     fn runtime(&self) -> Option<&tokio::runtime::Handle> {
+        None
+    }
+
+    /// What leaves its agent alone for a while; `None` where there is no agent, or it is never left alone.
+    fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
         None
     }
 
@@ -258,7 +266,7 @@ impl Factory {
     ) -> Result<DeliveryAgentConnector, StartError> {
         let runtime = self.runtime(host)?;
         let name = agent.common.name.clone();
-        Ok(match agent_spec(agent) {
+        let made = match agent_spec(agent) {
             Ok(mut spec) => {
                 spec.doors = self.doors_of(agent);
                 let tools = Tools {
@@ -272,7 +280,8 @@ impl Factory {
                 DeliveryAgentConnector::load(name, tools, spec, agent.batch_size, agent.canary)
             }
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
-        })
+        };
+        Ok(made.with_breaker(AgentBreaker::new(agent.breaker)))
     }
 
     /// The doors that a connector's grants open.
@@ -336,6 +345,13 @@ impl CurrentConnectors {
     pub fn agent_stats(&self) -> Vec<(String, AgentStats)> {
         let connectors = self.running.read().unwrap_or_else(PoisonError::into_inner);
         connectors.iter().filter_map(|(name, c)| c.agent_stats().map(|stats| (name.clone(), stats))).collect()
+    }
+
+    /// How their breakers stand, by the names of their connectors.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<(String, BreakerView)> {
+        let connectors = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        connectors.iter().filter_map(|(name, c)| c.breaker().map(|b| (name.clone(), b.view()))).collect()
     }
 
     /// Puts one in the place of its name.

@@ -4,6 +4,7 @@
 //! delivers at most `max_messages_per_connection` items and ends, or is parked for a while when nothing else is due:
 //! so each destination gets its turn, and a dead one, which is a timer in the index, costs its neighbours nothing.
 
+mod breaking;
 mod intents;
 mod line;
 mod ring;
@@ -104,6 +105,7 @@ impl Dispatcher {
                 Some(ended) = self.overdue.join_next(), if !self.overdue.is_empty() => self.overdue_ended(ended),
                 () = feed.notified() => {}
                 () = connector.exchanged() => self.look_after_idle(),
+                () = breaker_changed(&*self.connector) => {}
                 () = sleep_until(timer) => self.look_after_idle(),
             }
         }
@@ -142,6 +144,11 @@ impl Dispatcher {
                 busy < limit
             });
             let Some(hop) = next else { break };
+            // Before an item is leased: while the agent is left alone, none is taken from its queue.
+            let Some(pass) = breaking::admit(&*self.connector) else {
+                self.ring.put_back(hop);
+                break;
+            };
             // Nothing due: it leaves the ring, and the index names it again when that changes.
             let Some(lease) = index.lease(&hop, Timestamp::now()) else { continue };
             let line = self.take_parked(&hop).unwrap_or_else(|| {
@@ -155,7 +162,7 @@ impl Dispatcher {
                 if let Some(idle) = surplus {
                     idle.close().await;
                 }
-                line.work(lease, stop).await
+                line.work(lease, pass, stop).await
             });
             // It stays in the ring, behind the others: it may get a second connection, or its next turn.
             self.ring.add(hop);
@@ -211,7 +218,8 @@ impl Dispatcher {
             let idle = line.idle_since() + self.limits.idle;
             line.tick_at().map_or(idle, |tick| tick.min(idle))
         });
-        due.into_iter().chain(parked).min()
+        let breaker = self.connector.breaker().and_then(|breaker| breaker.wake_at()).map(Instant::from_std);
+        due.into_iter().chain(parked).chain(breaker).min()
     }
 
     /// Closes connections that were idle for long enough or were exchanged, and lets those do something that want to.
@@ -258,6 +266,14 @@ impl Dispatcher {
         while let Some(ended) = self.lines.join_next_with_id().await {
             self.line_ended(ended);
         }
+    }
+}
+
+/// Waits until the breaker of a connector may give leave that it did not give.
+async fn breaker_changed(connector: &dyn Connector) {
+    match connector.breaker() {
+        Some(breaker) => breaker.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod address_forms;
 pub mod admin;
 pub mod agents;
 pub mod bad_mail;
+pub mod breaker;
 pub mod cli;
 pub mod config;
 pub mod connector;

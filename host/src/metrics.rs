@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::breaker::BreakerView;
 use crate::settle::Settlement;
 use latency::CallTimes;
 
@@ -63,6 +64,8 @@ pub struct Metrics {
     agent_rollouts: Family<ByConnectorAndWord, Counter>,
     agent_deliver_seconds: Family<ByConnector, CallTimes>,
     agent_memory_bytes: Family<ByConnector, Gauge>,
+    agent_breaker: Family<ByConnector, Gauge>,
+    agent_breaker_opened: Family<ByConnector, Counter>,
 }
 
 impl Default for Metrics {
@@ -96,6 +99,8 @@ impl Default for Metrics {
             agent_rollouts: Family::default(),
             agent_deliver_seconds: Family::default(),
             agent_memory_bytes: Family::default(),
+            agent_breaker: Family::default(),
+            agent_breaker_opened: Family::default(),
         };
         m.register();
         m
@@ -171,6 +176,10 @@ impl Metrics {
         r.register("postern_agent_deliver_seconds", "How long agents' deliver calls took", times);
         let memory = self.agent_memory_bytes.clone();
         r.register("postern_agent_memory_bytes", "Linear memory of agents' live instances", memory);
+        let breaker = self.agent_breaker.clone();
+        r.register("postern_agent_breaker", "0: mail flows, 1: one message tries, 2: mail waits", breaker);
+        let opened = self.agent_breaker_opened.clone();
+        r.register("postern_agent_breaker_opened", "Pauses because agents broke again and again", opened);
     }
 
     /// A message is durable.
@@ -276,6 +285,18 @@ impl Metrics {
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.
     pub fn rollout(&self, connector: &str, what: &str) {
         self.agent_rollouts.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// How the breaker of a connector stands, and how often it has opened since its agent was loaded.
+    pub fn breaker(&self, connector: &str, breaker: &BreakerView) {
+        let label = ByConnector { connector: connector.to_owned() };
+        let state = match breaker.state {
+            "closed" => 0,
+            "half-open" => 1,
+            _ => 2,
+        };
+        self.agent_breaker.get_or_create(&label).set(state);
+        self.agent_breaker_opened.get_or_create(&label).inner().store(breaker.opened, Relaxed);
     }
 
     /// The text for `/metrics`. `queued` is counted by the caller, connector by connector.

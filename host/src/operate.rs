@@ -211,6 +211,7 @@ impl Operations {
         let rows = config.outgoing().map(|outgoing| {
             let running = self.connectors.get(&outgoing.name);
             let callback_url = running.as_ref().and_then(|c| c.callback_url().map(str::to_owned));
+            let breaker = running.as_ref().and_then(|c| c.breaker().map(|breaker| breaker.view()));
             let notice = running.as_ref().and_then(|c| c.notice());
             let (state, reason) = match (outgoing.enabled, running.map(|c| c.state())) {
                 (false, _) => ("off", None),
@@ -227,6 +228,7 @@ impl Operations {
                 "reason": reason,
                 "address_spaces": outgoing.address_spaces.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "callback_url": callback_url,
+                "breaker": breaker,
                 "queued": items,
             })
         });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_model::text::one_line;
-use postern_model::{Arrival, Deferral, NextHop, Receipt, Refusal};
+use postern_model::{Arrival, Deferral, NextHop, NotOpened, Receipt, Refusal};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
@@ -383,8 +383,8 @@ impl Agent {
     /// # Errors
     /// The agent's own answer about the queue; or, when it trapped, overran a limit or no instance came free in time, a
     /// deferral of the queue that says so.
-    pub async fn open(&self, hop: &NextHop) -> Result<AgentConnection, Refusal> {
-        let mut instance = self.instance().await.map_err(|fault| Refusal::DeferQueue(fault.deferral()))?;
+    pub async fn open(&self, hop: &NextHop) -> Result<AgentConnection, NotOpened> {
+        let mut instance = self.instance().await.map_err(|fault| not_opened(&fault))?;
         let hop = imported::types::NextHop {
             connector: hop.connector.to_string(),
             protocol: self.0.protocol.clone(),
@@ -405,8 +405,8 @@ impl Agent {
                 let label = one_line(&label, MAX_LABEL);
                 Ok(AgentConnection::new(self.0.shared.clone(), instance, label))
             }
-            Ok(Err(refusal)) => Err(outcome::refusal(refusal, &instance.store.data().log)),
-            Err(fault) => Err(Refusal::DeferQueue(fault.deferral())),
+            Ok(Err(refusal)) => Err(outcome::refusal(refusal, &instance.store.data().log).into()),
+            Err(fault) => Err(not_opened(&fault)),
         }
     }
 
@@ -499,6 +499,10 @@ impl Agent {
     async fn instance(&self) -> Result<Instance, Fault> {
         start(&self.0.runtime, &self.0.prepared, &self.0.shared, self.limits().deadline).await
     }
+}
+
+fn not_opened(fault: &Fault) -> NotOpened {
+    NotOpened { refusal: Refusal::DeferQueue(fault.deferral()), trapped: fault.is_the_agents() }
 }
 
 async fn start(

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use postern_agent::{Limits, LoadError};
-use postern_model::{DeliveryReport, Outcome, Refusal};
+use postern_model::{DeliveryReport, NotOpened, Outcome, Refusal};
 use support::{Bench, fault, hop, open, quick, request};
 
 fn trapped(name: &str, limits: Limits) -> DeliveryReport {
@@ -73,7 +73,9 @@ fn a_broken_open_defers_the_queue() {
     for (name, cause) in [("loop-open", "over its processor time"), ("trap-open", "unreachable")] {
         let agent = bench.load(&format!("hostile/{name}"));
         let opened = bench.run(async move { agent.open(&hop()).await.err() });
-        let Some(Refusal::DeferQueue(deferral)) = opened else { panic!("{name}: {opened:?}") };
+        let Some(NotOpened { refusal: Refusal::DeferQueue(deferral), trapped: true }) = opened else {
+            panic!("{name}: {opened:?}")
+        };
         let text = deferral.response.to_string();
         assert!(text.starts_with("451 4.3.0 delivery agent, open: ") && text.contains(cause), "{text}");
     }
@@ -229,7 +231,9 @@ fn a_refusal_whose_code_does_not_fit_only_defers() {
     let bench = Bench::new();
     let agent = bench.load("hostile/refusal-unfit");
     let refusal = bench.run(async move { agent.open(&hop()).await.err().unwrap() });
-    let Refusal::DeferQueue(deferral) = refusal else { panic!("{refusal:?}") };
+    let NotOpened { refusal: Refusal::DeferQueue(deferral), trapped: false } = refusal else {
+        panic!("{refusal:?}")
+    };
     assert!(deferral.response.text.contains("`fail-queue` with 250 2.0.0"), "{}", deferral.response);
 }
 
@@ -318,7 +322,9 @@ fn an_open_without_a_free_instance_defers_in_time() {
     let agent = bench.runtime.load(spec).unwrap();
     bench.run(async move {
         let held = open(&agent).await;
-        let Err(Refusal::DeferQueue(deferral)) = agent.open(&hop()).await else {
+        let Err(NotOpened { refusal: Refusal::DeferQueue(deferral), trapped: false }) =
+            agent.open(&hop()).await
+        else {
             panic!("a second instance")
         };
         assert!(deferral.response.text.contains("all 1 agent instances"), "{}", deferral.response);

@@ -96,6 +96,21 @@ pub enum Arrival {
     CannotTell,
 }
 
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOpened {
+    /// What it means for the queue.
+    pub refusal: Refusal,
+    /// The agent broke over it (a trap, or memory or processor time beyond its limit), rather than answer.
+    pub trapped: bool,
+}
+
+impl From<Refusal> for NotOpened {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, trapped: false }
+    }
+}
+
 /// An agent's answer about a whole queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -19,7 +19,7 @@ pub mod text;
 
 pub use address::{AddressError, AddressType, TypedAddress};
 pub use content::Content;
-pub use delivery::{Arrival, DeliveryReport, DeliveryRequest, Refusal, StateChange};
+pub use delivery::{Arrival, DeliveryReport, DeliveryRequest, NotOpened, Refusal, StateChange};
 pub use dsn::{DsnKind, DsnRecipient, DsnRequest};
 pub use envelope::{
     BodyType, Envelope, MessageInfo, Notify, Origin, OriginalRecipient, Priority, Recipient, Return,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::table::{Table, field};
+use super::table::{Table, field, time};
 use super::{CliResult, Common, ask, print_json};
 use crate::operate::Request;
 
@@ -21,12 +21,25 @@ pub fn run(common: &Common, verb: &ConnectorVerb) -> CliResult {
         print_json(&answer);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new(&["connector", "kind", "state", "queued", "address spaces", "reason"]);
+    let mut table =
+        Table::new(&["connector", "kind", "state", "breaker", "queued", "address spaces", "reason"]);
     for row in answer.as_array().into_iter().flatten() {
-        table
-            .row(["connector", "kind", "state", "queued", "address_spaces", "reason"].map(|n| field(row, n)));
+        let mut cells = ["connector", "kind", "state", "breaker", "queued", "address_spaces", "reason"]
+            .map(|name| field(row, name));
+        cells[3] = field(&row["breaker"], "state");
+        table.row(cells);
     }
     table.print();
+    for row in answer.as_array().into_iter().flatten() {
+        let breaker = &row["breaker"];
+        if breaker["reason"].is_string() {
+            let (name, reason, until) =
+                (field(row, "connector"), field(breaker, "reason"), field(breaker, "until"));
+            let until =
+                if until.is_empty() { "now".to_owned() } else { format!("at {}", time(breaker, "until")) };
+            println!("\nthe agent of {name} is left alone, one message tries it {until}: {reason}");
+        }
+    }
     for row in answer.as_array().into_iter().flatten().filter(|row| row["callback_url"].is_string()) {
         println!("\ncall-backs of {}: {}", field(row, "connector"), field(row, "callback_url"));
     }

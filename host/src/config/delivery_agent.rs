@@ -16,6 +16,7 @@ use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
 use super::secrets::{Secret, Secrets};
 use super::values::{boolean, choice, count, host_and_port, line, number, quoted, size, timer};
+use crate::breaker::BreakerLimits;
 
 /// `receipt_poll_interval`: how often an agent is asked for receipts.
 pub const RECEIPT_POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -26,6 +27,12 @@ pub const BATCH_SIZE: usize = 10;
 /// `receipt_expires_after_max`: how long it is waited for at most when the agent does say. Fax and SMS providers give up
 /// within three days; a week leaves room for a weekend.
 pub const RECEIPT_EXPIRES_AFTER_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// `breaker_after`: so many messages in a row that break the agent, and it is left alone for a while.
+pub const BREAKER_AFTER: u32 = 5;
+/// `breaker_backoff`: the first pause; each further one in a row is twice as long.
+pub const BREAKER_BACKOFF: Duration = Duration::from_secs(10);
+/// `breaker_backoff_max`: the longest.
+pub const BREAKER_BACKOFF_MAX: Duration = Duration::from_secs(600);
 /// `limits.memory`: linear memory of one instance, in bytes.
 pub const MEMORY: u64 = 64 << 20;
 /// The largest `limits.memory`, in bytes: what the pool of instances reserves for each.
@@ -127,6 +134,10 @@ pub struct DeliveryAgentConfig {
     pub on_receipt_expiry: OnReceiptExpiry,
     /// Whether its refusal may fail a whole queue; otherwise the queue is suspended and an alarm raised.
     pub allow_fail_queue: bool,
+    /// Whether each message gets an instance of its own (`instance`).
+    pub per_message: bool,
+    /// When the agent is left alone for a while, since message after message breaks it.
+    pub breaker: BreakerLimits,
 }
 
 /// What is done about a hand-over that nobody saw the end of, where the agent cannot tell either.
@@ -253,6 +264,8 @@ impl DeliveryAgentConfig {
         let on_receipt_expiry =
             section.or("on_receipt_expiry", choice(ON_RECEIPT_EXPIRY), OnReceiptExpiry::default());
         let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
+        let breaker = breaker(section);
+        let per_message = per_message(section, &common, batch_size, keep_open);
         section.finish();
         let agent = agent?;
         for (key, path) in [("agent", Some(&agent)), ("trusted_certificates", trusted_certificates.as_ref())]
@@ -280,6 +293,8 @@ impl DeliveryAgentConfig {
             receipt_expires_after_max,
             on_receipt_expiry,
             allow_fail_queue,
+            breaker,
+            per_message,
         })
     }
 }
@@ -291,6 +306,45 @@ impl DeliveryAgentConfig {
         let like_it = Self { agent: self.agent.clone(), canary: self.canary, ..other.clone() };
         like_it == *self
     }
+}
+
+/// `instance`. What only means something for several messages in one instance is a fault beside `"per-message"`.
+fn per_message(section: &Section<'_>, common: &Outgoing, batch_size: usize, keep_open: bool) -> bool {
+    let word = choice(&[("per-connection", false), ("per-message", true)]);
+    let per_message = section.or("instance", word, false);
+    let several = [
+        ("max_messages_per_connection", common.max_messages_per_connection > 1),
+        ("batch_size", batch_size > 1),
+        ("keep_open", keep_open),
+    ];
+    for (key, _) in several.into_iter().filter(|(_, several)| per_message && *several) {
+        // A default means nothing by it.
+        section.entry(key).inspect(|entry| {
+            entry.fault(Wrong::hinted(
+                "with instance = \"per-message\" a connection delivers one message and is closed",
+                "leave it out, or write instance = \"per-connection\"",
+            ));
+        });
+    }
+    per_message
+}
+
+/// `breaker_after`, `breaker_backoff` and `breaker_backoff_max`.
+fn breaker(section: &Section<'_>) -> BreakerLimits {
+    let after = section.or("breaker_after", number(0, 1000), BREAKER_AFTER);
+    let pause = |most| timer(SignedDuration::from_millis(100), SignedDuration::from_hours(most));
+    let backoff = section.or("breaker_backoff", pause(1), BREAKER_BACKOFF);
+    let default = BREAKER_BACKOFF_MAX.max(backoff);
+    let backoff_max = section.or("breaker_backoff_max", pause(24), default);
+    if backoff_max < backoff {
+        section.entry("breaker_backoff_max").inspect(|entry| {
+            entry.fault(Wrong::hinted(
+                "it is shorter than breaker_backoff, the first pause",
+                "make one of them fit the other",
+            ));
+        });
+    }
+    BreakerLimits { after, backoff, backoff_max }
 }
 
 /// The longest wait that an agent may ask for; never below the ordinary one, which needs no asking.

@@ -155,7 +155,7 @@ async fn on<T: Send + 'static>(
 
 async fn open(connector: &Arc<dyn Connector>) -> Result<Box<dyn Connection>, Refusal> {
     let opener = connector.clone();
-    on(connector, async move { opener.open(&items::hop()).await }).await
+    on(connector, async move { opener.open(&items::hop()).await }).await.map_err(|no| no.refusal)
 }
 
 /// Delivers over this connection and gives it back.

@@ -10,10 +10,13 @@ use std::time::Duration;
 use postern_agent::{
     Agent, AgentConnection, AgentSpec, AgentStats, CallbackReply, CallbackRequest, Runtime, Tick,
 };
-use postern_model::{Arrival, Deferral, DeliveryReport, DeliveryRequest, NextHop, Receipt, Refusal};
+use postern_model::{
+    Arrival, Deferral, DeliveryReport, DeliveryRequest, NextHop, NotOpened, Receipt, Refusal,
+};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
 use crate::agents::{Change, Event};
+use crate::breaker::AgentBreaker;
 use crate::config::CanaryConfig;
 
 use crew::Crew;
@@ -33,6 +36,8 @@ pub struct DeliveryAgentConnector {
     callback_url: Option<String>,
     /// The most items that the agent gets in one call.
     batch_size: usize,
+    /// Leaves the agent alone for a while when message after message breaks it.
+    breaker: Option<Arc<AgentBreaker>>,
 }
 
 impl DeliveryAgentConnector {
@@ -64,14 +69,14 @@ impl DeliveryAgentConnector {
                 tracing::error!(connector = %name, %agent, error, "the agent cannot be loaded; its mail waits");
             }
         }
-        Self { name, runtime, crew, callback_url, batch_size }
+        Self { name, runtime, crew, callback_url, batch_size, breaker: None }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1 }
+        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1, breaker: None }
     }
 
     /// Takes over what was made from a newer file: new connections get the new version, old ones end what they are at.
@@ -79,6 +84,16 @@ impl DeliveryAgentConnector {
         if let (Ok(crew), Ok(newer)) = (&self.crew, &newer.crew) {
             crew.adopt(newer);
         }
+        // What broke was the version before.
+        if let Some(breaker) = &self.breaker {
+            breaker.reset();
+        }
+    }
+
+    /// The same with a breaker.
+    #[must_use]
+    pub fn with_breaker(self, breaker: Option<Arc<AgentBreaker>>) -> Self {
+        Self { breaker, ..self }
     }
 
     /// Its versions; or why it has none.
@@ -116,7 +131,7 @@ impl DeliveryAgentConnector {
         crew: &Arc<Crew>,
         version: Arc<Version>,
         hop: &NextHop,
-    ) -> Result<Box<dyn Connection>, Refusal> {
+    ) -> Result<Box<dyn Connection>, NotOpened> {
         let in_use = InUse::of(version);
         let connection = in_use.version().agent().open(hop).await?;
         Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone(), has_refused: false })
@@ -134,11 +149,16 @@ impl Connector for DeliveryAgentConnector {
         &self.name
     }
 
-    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
         Box::pin(async move {
             let crew = self.crew.as_ref().map_err(|reason| {
                 let text = format!("the agent cannot be loaded: {reason}");
-                Refusal::DeferQueue(Deferral::new(451, (4, 3, 5), &text, "service-unavailable"))
+                NotOpened::from(Refusal::DeferQueue(Deferral::new(
+                    451,
+                    (4, 3, 5),
+                    &text,
+                    "service-unavailable",
+                )))
             })?;
             let (version, instead) = crew.next();
             let opened = Self::open_version(crew, version.clone(), hop).await;
@@ -205,6 +225,10 @@ impl Connector for DeliveryAgentConnector {
             Ok(crew) => Box::pin(crew.changed.notified()),
             Err(_) => Box::pin(std::future::pending()),
         }
+    }
+
+    fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
+        self.breaker.as_ref()
     }
 
     fn agent_stats(&self) -> Option<AgentStats> {

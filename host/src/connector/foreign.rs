@@ -37,8 +37,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use postern_drop::{DropError, DropSettings, FileName, Profile, Published};
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, NextHop, Receipt, ReceiptState, Refusal,
-    Response,
+    Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, NextHop, NotOpened, Receipt, ReceiptState,
+    Refusal, Response,
 };
 use tokio::sync::oneshot;
 
@@ -237,7 +237,7 @@ impl Connector for ForeignConnector {
         &self.shared.name
     }
 
-    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
         let line = DropLine {
             label: self.shared.settings.path.display().to_string(),
             shared: self.shared.clone(),

@@ -6,7 +6,7 @@ mod unspeakable;
 
 use std::sync::Arc;
 
-use postern_model::{Deferral, NextHop, Receipt, Refusal};
+use postern_model::{Deferral, NextHop, NotOpened, Receipt, Refusal};
 
 use super::{BoxFuture, Connection, Connector, ConnectorState};
 use crate::config::SendConfig;
@@ -55,8 +55,8 @@ impl Connector for SendConnector {
         &self.config.common.name
     }
 
-    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
-        Box::pin(self.connect())
+    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
+        Box::pin(async { Ok(self.connect().await?) })
     }
 
     fn poll_receipts<'a>(&'a self, _ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use postern_model::text::one_line;
-use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, Refusal};
+use postern_model::{Deferral, DeliveryReport, DeliveryRequest, NextHop, NotOpened, Refusal};
 use postern_store::Lease;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use super::breaking::{Call, admit, verdict};
 use super::intents::Asking;
 use super::settler::{InFlight, Over};
 use super::{DispatchLimits, Settler};
+use crate::breaker::Pass;
 use crate::connector::{Connection, Connector};
 use crate::metrics::Metrics;
 use crate::settle;
@@ -119,24 +121,29 @@ impl Line {
     }
 
     /// Delivers the item of the lease and then due ones until there are none, the connection has delivered its share,
-    /// or `stop` is called.
-    pub async fn work(mut self, first: Lease, stop: CancellationToken) -> Self {
+    /// the agent is to be left alone, or `stop` is called.
+    pub async fn work(mut self, first: Lease, pass: Pass, stop: CancellationToken) -> Self {
         let index = self.settler.store().index().clone();
-        let mut next = Some(first);
-        while let Some(lease) = next
+        let mut next = Some((first, pass));
+        while let Some((lease, pass)) = next
             && !stop.is_cancelled()
         {
-            let batch = self.gather(lease).await;
-            if !batch.is_empty() && !self.serve_seen(batch).await {
+            let batch = self.gather(lease, pass.is_probe()).await;
+            let mut pass = Some(pass);
+            if !batch.is_empty() && !self.serve_seen(batch, pass.take()).await {
                 break;
             }
             // One that was left out of a batch was leased already.
-            if let Some(alone) = self.alone.take()
-                && !self.serve_seen(vec![alone]).await
-            {
-                break;
+            if let Some(alone) = self.alone.take() {
+                // Without leave it is due again, as if nothing had been.
+                let Some(pass) = pass.take().or_else(|| admit(&*self.connector)) else { break };
+                if !self.serve_seen(vec![alone], Some(pass)).await {
+                    break;
+                }
             }
-            next = index.lease(&self.hop, Timestamp::now());
+            drop(pass);
+            next = admit(&*self.connector)
+                .and_then(|pass| index.lease(&self.hop, Timestamp::now()).map(|lease| (lease, pass)));
         }
         self.alone = None;
         // Parked or ended: what was decided over this line is on the disk.
@@ -145,11 +152,13 @@ impl Line {
         self
     }
 
-    /// Reads the leased item and, where the connector takes several at once, further ones that are due.
-    async fn gather(&mut self, first: Lease) -> Vec<(Lease, DeliveryRequest)> {
+    /// Reads the leased item and, where the connector takes several at once, further ones that are due. A probe is made
+    /// with one.
+    async fn gather(&mut self, first: Lease, probe: bool) -> Vec<(Lease, DeliveryRequest)> {
         let index = self.settler.store().index().clone();
         let delivered = self.open.as_ref().map_or(0, |open| open.delivered);
-        let most = self.connector.batch_size().min(self.limits.messages.saturating_sub(delivered)).max(1);
+        let most = self.connector.batch_size().min(self.limits.messages.saturating_sub(delivered));
+        let most = if probe { 1 } else { most.max(1) };
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut next = Some(first);
         while let Some(lease) = next {
@@ -173,20 +182,22 @@ impl Line {
 
     /// Tries items and settles them, after what is known about earlier attempts is settled and the intent of this one is
     /// on the disk, where the connector wants that. Says whether the line may go on.
-    async fn serve_seen(&mut self, batch: Vec<(Lease, DeliveryRequest)>) -> bool {
+    async fn serve_seen(&mut self, batch: Vec<(Lease, DeliveryRequest)>, pass: Option<Pass>) -> bool {
+        let pass = pass.unwrap_or_else(Pass::free);
         let policy = self.settler.topology().policy_for(&self.hop);
-        let Some(on_unknown) = policy.on_unknown else { return self.serve(batch).await };
+        let Some(on_unknown) = policy.on_unknown else { return self.serve(batch, pass).await };
         let context =
             Asking { connector: &*self.connector, settler: &self.settler, hop: &self.hop, on_unknown };
         let batch = context.clear(batch, &mut self.in_flight).await;
-        if batch.is_empty() { true } else { self.serve(batch).await }
+        if batch.is_empty() { true } else { self.serve(batch, pass).await }
     }
 
     /// Tries items and settles them. Says whether the line may go on.
-    async fn serve(&mut self, batch: Vec<(Lease, DeliveryRequest)>) -> bool {
+    async fn serve(&mut self, batch: Vec<(Lease, DeliveryRequest)>, pass: Pass) -> bool {
         let (leases, requests): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let span = delivery_span(&requests, &self.hop);
-        let reports = self.attempt(&requests).instrument(span).await;
+        let (reports, call) = self.attempt(&requests).instrument(span).await;
+        self.judge(pass, call, &requests, &reports);
         let broken = reports.iter().any(|report| report.broken);
         let refused = reports.iter().any(|report| report.refusal.is_some());
         // The first report of trouble speaks for the queue; without trouble each says that it works.
@@ -230,14 +241,22 @@ impl Line {
         self.open.is_some()
     }
 
+    /// Tells the breaker how a call went.
+    fn judge(&self, pass: Pass, call: Call, requests: &[DeliveryRequest], reports: &[DeliveryReport]) {
+        let (verdict, reason) = verdict(call, requests, reports);
+        if let Some(change) = pass.end(verdict, reason) {
+            self.settler.breaker_changed(&self.hop, change, reason);
+        }
+    }
+
     /// Delivers over the open connection, or over a new one.
-    async fn attempt(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
+    async fn attempt(&mut self, requests: &[DeliveryRequest]) -> (Vec<DeliveryReport>, Call) {
         if self.is_retired() {
             // It was exchanged while it was idle.
             self.close_connection().await;
         }
         let reused = self.open.is_some();
-        let reports = self.deliver(requests).await;
+        let (reports, call) = self.deliver(requests).await;
         let untouched = |report: &DeliveryReport| {
             report.broken
                 && report.not_begun
@@ -246,7 +265,7 @@ impl Line {
                 && report.receipts.is_empty()
         };
         if !reused || !reports.iter().all(untouched) {
-            return reports;
+            return (reports, call);
         }
         // The far end may close an idle connection at any time. That is no failure of the item or of the queue.
         tracing::debug!("the connection was closed while it was idle; a new one is opened");
@@ -255,14 +274,15 @@ impl Line {
     }
 
     /// One report for each request, whatever the connector does.
-    async fn deliver(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
+    async fn deliver(&mut self, requests: &[DeliveryRequest]) -> (Vec<DeliveryReport>, Call) {
         let all = |report: DeliveryReport| requests.iter().map(|_| report.clone()).collect::<Vec<_>>();
         let open = match self.open.take() {
             Some(open) => open,
             None => match self.connect().await {
                 Ok(open) => open,
-                Err(refusal) => {
-                    return all(DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() });
+                Err(NotOpened { refusal, trapped }) => {
+                    let refused = DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() };
+                    return (all(refused), Call::NotOpened { trapped });
                 }
             },
         };
@@ -273,7 +293,7 @@ impl Line {
                 _ => open.connection.deliver_batch(requests).await,
             }
         });
-        match delivered.await {
+        let reports = match delivered.await {
             Ok(mut reports) => {
                 // An item without a report has no outcome, which is a deferral.
                 reports.resize_with(requests.len(), DeliveryReport::default);
@@ -281,7 +301,8 @@ impl Line {
             }
             // It counts towards poison: the item may be what the connector cannot stand.
             Err(fault) => all(DeliveryReport { trapped: true, ..DeliveryReport::broken(fault) }),
-        }
+        };
+        (reports, Call::Made)
     }
 
     /// Lets the idle connection do what it needs.
@@ -304,11 +325,12 @@ impl Line {
         self
     }
 
-    async fn connect(&mut self) -> Result<Open, Refusal> {
+    async fn connect(&mut self) -> Result<Open, NotOpened> {
         // Asked before: a refusal of another line in the meantime is one that this connection says nothing about.
         let failures = self.settler.store().index().failures(&self.hop);
         let opened = guarded(async { self.connector.open(&self.hop).await }).await;
-        let connection = opened.unwrap_or_else(|fault| Err(Refusal::DeferQueue(fault)))?;
+        let connection = opened
+            .unwrap_or_else(|fault| Err(NotOpened { refusal: Refusal::DeferQueue(fault), trapped: true }))?;
         let counted = Counted::new(self.settler.metrics().clone(), self.connector.clone());
         let tick_at = connection.ticks().then(Instant::now);
         Ok(Open { connection, delivered: 0, failures, tick_at, _counted: counted })

@@ -19,6 +19,13 @@ impl Ring {
         }
     }
 
+    /// Puts a destination back in front, unless it is in the ring: its turn was not used.
+    pub fn put_back(&mut self, hop: NextHop) {
+        if self.present.insert(hop.clone()) {
+            self.order.push_front(hop);
+        }
+    }
+
     /// Takes out the first destination that may have another connection; those passed over keep their places.
     pub fn next(&mut self, may_connect: impl Fn(&NextHop) -> bool) -> Option<NextHop> {
         let position = self.order.iter().position(may_connect)?;
@@ -49,6 +56,18 @@ mod tests {
             ring.add(next);
         }
         assert_eq!(turns.concat(), "abcabc");
+    }
+
+    #[test]
+    fn a_destination_that_is_put_back_is_the_next() {
+        let mut ring = Ring::default();
+        ring.add(hop("a"));
+        ring.add(hop("b"));
+        let first = ring.next(|_| true).unwrap();
+        ring.put_back(first.clone());
+        ring.put_back(first);
+        assert_eq!([ring.next(|_| true), ring.next(|_| true)], [Some(hop("a")), Some(hop("b"))]);
+        assert_eq!(ring.next(|_| true), None);
     }
 
     #[test]

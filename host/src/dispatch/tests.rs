@@ -1,5 +1,7 @@
 //! What must hold of a dispatcher, over a real store and a far end that does as it is told.
 
+mod breaking;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use postern_agent::Tick;
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, FailureClass, ItemId, MessageId, Origin, Outcome, Pending,
-    Receipt, RecipientOutcome, Refusal, Response, StateChange,
+    Deferral, DeliveryReport, DeliveryRequest, FailureClass, ItemId, MessageId, NotOpened, Origin, Outcome,
+    Pending, Receipt, RecipientOutcome, Refusal, Response, StateChange,
 };
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
@@ -17,6 +19,7 @@ use tokio::sync::{Barrier, Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::breaker::{AgentBreaker, BreakerLimits};
 use crate::connector::{BoxFuture, Connection, ConnectorState};
 use crate::metrics::Metrics;
 use crate::settle::{QueueEffect, Settlement};
@@ -60,6 +63,7 @@ struct FarEnd {
     /// How many connections may be open; others are refused.
     room: usize,
     opened: Arc<Mutex<usize>>,
+    breaker: Option<Arc<AgentBreaker>>,
     told: mpsc::UnboundedSender<String>,
 }
 
@@ -78,12 +82,12 @@ impl Connector for FarEnd {
         "fax"
     }
 
-    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+    fn open<'a>(&'a self, hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
         Box::pin(async move {
             let mut opened = self.opened();
             if *opened >= self.room {
                 let busy = Deferral::new(421, (4, 7, 0), "one connection at a time", "service-unavailable");
-                return Err(Refusal::DeferQueue(busy));
+                return Err(Refusal::DeferQueue(busy).into());
             }
             *opened += 1;
             self.tell("open", hop);
@@ -101,6 +105,10 @@ impl Connector for FarEnd {
 
     fn batch_size(&self) -> usize {
         self.batch
+    }
+
+    fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
+        self.breaker.as_ref()
     }
 
     fn state(&self) -> ConnectorState {
@@ -256,6 +264,7 @@ impl World {
             acts,
             room,
             opened: Arc::default(),
+            breaker: None,
             told: sender,
         };
         let stop = CancellationToken::new();

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use postern_model::{
-    Deferral, EventKind, Fate, Item, Receipt, ReceiptState, RecipientState, Refusal, Response,
+    Deferral, EventKind, Fate, Item, NotOpened, Receipt, ReceiptState, RecipientState, Response,
 };
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
@@ -36,7 +36,7 @@ impl Connector for Folder {
         "fax"
     }
 
-    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
         unreachable!("nothing is delivered")
     }
 

@@ -125,7 +125,7 @@ async fn pending(
 mod tests {
     use std::sync::Mutex;
 
-    use postern_model::{Deferral, NextHop, Receipt, Refusal};
+    use postern_model::{Deferral, NextHop, NotOpened, Receipt};
 
     use super::*;
     use crate::connector::{BoxFuture, Connection, ConnectorState};
@@ -143,7 +143,7 @@ mod tests {
             "fax"
         }
 
-        fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+        fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
             unreachable!("nothing is delivered")
         }
 

@@ -157,7 +157,10 @@ fn limits(config: &Config, outgoing: &Outgoing) -> DispatchLimits {
             ConnectorKind::Foreign => connections,
             _ => outgoing.max_connections_per_destination,
         },
-        messages: outgoing.max_messages_per_connection,
+        messages: match agent(config, outgoing) {
+            Some(agent) if agent.per_message => 1,
+            _ => outgoing.max_messages_per_connection,
+        },
         idle: outgoing.connection_idle,
         keep_open: agent(config, outgoing).is_some_and(|agent| agent.keep_open),
         settle_window: config.host.settle_window,

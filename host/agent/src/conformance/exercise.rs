@@ -5,7 +5,7 @@ mod optional;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postern_model::{DeliveryRequest, NextHop};
+use postern_model::{DeliveryRequest, NextHop, NotOpened};
 use serde_json::Value;
 
 use super::observed::{Memory, Observed, Part, Said, Step};
@@ -251,7 +251,7 @@ impl Watched {
                 self.note(part, what, Said::Opened, connection.label(), steps);
                 Some(connection)
             }
-            Err(refusal) => {
+            Err(NotOpened { refusal, .. }) => {
                 let text = format!("{refusal:?}");
                 self.note(part, what, Said::Refused(refusal), &text, steps);
                 None

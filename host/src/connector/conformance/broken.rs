@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, FailureClass, NextHop, Outcome, Receipt, ReceiptState,
-    RecipientOutcome, Refusal, Response,
+    Deferral, DeliveryReport, DeliveryRequest, FailureClass, NextHop, NotOpened, Outcome, Receipt,
+    ReceiptState, RecipientOutcome, Refusal, Response,
 };
 
 use super::{BoxFuture, Connection, Connector, FarEnd, Fixture, rules};
@@ -72,7 +72,7 @@ impl<const RULE: u8> Connector for BrokenConnector<RULE> {
         "broken"
     }
 
-    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, Refusal>> {
+    fn open<'a>(&'a self, _hop: &'a NextHop) -> BoxFuture<'a, Result<Box<dyn Connection>, NotOpened>> {
         assert!(RULE != 1, "broken on purpose");
         let opened: Result<Box<dyn Connection>, Refusal> = match self.0.far_end() {
             FarEnd::Dead if RULE == 5 => {
@@ -87,7 +87,7 @@ impl<const RULE: u8> Connector for BrokenConnector<RULE> {
                 Ok(Box::new(BrokenConnection::<RULE> { shared: self.0.clone(), number: book.connections }))
             }
         };
-        Box::pin(async { opened })
+        Box::pin(async { Ok(opened?) })
     }
 
     fn poll_receipts<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Result<Vec<Receipt>, Deferral>> {
