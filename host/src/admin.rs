@@ -106,6 +106,7 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     for (name, breaker) in state.operations.connectors.breakers() {
         state.metrics.breaker(&name, &breaker);
     }
+    state.metrics.quarantine_records(state.operations.settler.quarantine().len());
     let text = state.metrics.render(&queued, store.health() == StoreHealth::Ready);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()

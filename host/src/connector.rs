@@ -92,6 +92,11 @@ pub trait Connector: Send + Sync + 'static {
         None
     }
 
+    /// SHA-256 of its agent's component, in lower-case hex; `None` where there is no agent.
+    fn agent_digest(&self) -> Option<String> {
+        None
+    }
+
     /// What leaves its agent alone for a while; `None` where there is no agent, or it is never left alone.
     fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
         None

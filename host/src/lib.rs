@@ -21,6 +21,7 @@ pub mod operate;
 pub mod outbox;
 pub mod preflight;
 pub mod private;
+pub mod quarantine;
 pub mod receipts;
 pub mod receive;
 pub mod retry;

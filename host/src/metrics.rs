@@ -64,6 +64,7 @@ pub struct Metrics {
     agent_rollouts: Family<ByConnectorAndWord, Counter>,
     agent_deliver_seconds: Family<ByConnector, CallTimes>,
     agent_memory_bytes: Family<ByConnector, Gauge>,
+    quarantine_records: Gauge<i64>,
     agent_breaker: Family<ByConnector, Gauge>,
     agent_breaker_opened: Family<ByConnector, Counter>,
 }
@@ -99,6 +100,7 @@ impl Default for Metrics {
             agent_rollouts: Family::default(),
             agent_deliver_seconds: Family::default(),
             agent_memory_bytes: Family::default(),
+            quarantine_records: Gauge::default(),
             agent_breaker: Family::default(),
             agent_breaker_opened: Family::default(),
         };
@@ -176,6 +178,8 @@ impl Metrics {
         r.register("postern_agent_deliver_seconds", "How long agents' deliver calls took", times);
         let memory = self.agent_memory_bytes.clone();
         r.register("postern_agent_memory_bytes", "Linear memory of agents' live instances", memory);
+        let records = self.quarantine_records.clone();
+        r.register("postern_quarantine_records", "Records of messages that broke their agents", records);
         let breaker = self.agent_breaker.clone();
         r.register("postern_agent_breaker", "0: mail flows, 1: one message tries, 2: mail waits", breaker);
         let opened = self.agent_breaker_opened.clone();
@@ -285,6 +289,11 @@ impl Metrics {
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.
     pub fn rollout(&self, connector: &str, what: &str) {
         self.agent_rollouts.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// There are so many records of messages that broke their agents.
+    pub fn quarantine_records(&self, count: usize) {
+        self.quarantine_records.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// How the breaker of a connector stands, and how often it has opened since its agent was loaded.

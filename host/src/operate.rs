@@ -6,6 +6,7 @@ mod audit;
 mod control;
 mod outbox;
 mod queue;
+mod release;
 mod remove;
 mod show;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postern_model::{ItemState, MessageId};
+use postern_model::{ItemId, ItemState, MessageId};
 use postern_store::{HopView, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use crate::connector::{BoxFuture, ConnectorState, CurrentConnectors};
 use crate::dispatch::Settler;
 use crate::outbox::CurrentWaiting;
+use crate::quarantine::QuarantineRecord;
 use crate::tracking;
 
 pub use audit::Audit;
@@ -61,6 +63,15 @@ pub enum Request {
         id: MessageId,
         /// The new state; active means: tried at once.
         state: ItemState,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Release the poison items of a message.
+    MessageRelease {
+        /// Which.
+        id: MessageId,
+        /// To the queue of this connector; `None`: to its own.
+        to_connector: Option<String>,
         /// Only say what would be done.
         dry_run: bool,
     },
@@ -178,6 +189,9 @@ impl Operations {
             }
             Request::MessageShow { id } => show::message(self, id).await,
             Request::MessageSet { id, state, dry_run } => show::set_state(self, id, state, dry_run).await,
+            Request::MessageRelease { id, to_connector, dry_run } => {
+                release::message(self, id, to_connector.as_deref(), dry_run).await
+            }
             Request::MessageRemove { id, notify, dry_run } => {
                 remove::message(self, id, notify, dry_run).await
             }
@@ -202,6 +216,16 @@ impl Operations {
 
     fn store(&self) -> &Arc<dyn Store> {
         self.settler.store()
+    }
+
+    /// What is known of an item that broke its agent.
+    async fn quarantine_record(&self, item: ItemId) -> std::io::Result<Option<QuarantineRecord>> {
+        let quarantine = self.settler.quarantine().clone();
+        if !quarantine.has(item) {
+            return Ok(None);
+        }
+        let read = tokio::task::spawn_blocking(move || quarantine.read(item)).await;
+        read.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     fn connectors(&self) -> Value {

@@ -197,6 +197,8 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
             "attempts were cut off in the middle of a hand-over; their agents are asked"
         );
     }
+    let index = core.store.index();
+    core.settler.quarantine().sweep(|item| index.item_view(item).is_some());
     let opening = site.start(&config).await?;
     let waiting_dsns = Arc::<CurrentWaiting>::default();
     let operations = Arc::new(Operations {

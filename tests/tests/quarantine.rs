@@ -10,6 +10,8 @@ mod encode;
 mod breaker;
 #[path = "quarantine/instances.rs"]
 mod instances;
+#[path = "quarantine/records.rs"]
+mod records;
 
 use std::path::PathBuf;
 

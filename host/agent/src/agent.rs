@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use postern_model::text::one_line;
-use postern_model::{Arrival, Deferral, NextHop, NotOpened, Receipt, Refusal};
+use postern_model::{AgentIdentity, Arrival, Deferral, NextHop, NotOpened, Receipt, Refusal};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre};
 
@@ -266,6 +266,8 @@ struct Inner {
     shared: Arc<Shared>,
     description: Description,
     digest: String,
+    /// What is told of it where it breaks.
+    identity: Arc<AgentIdentity>,
     authorities: Option<Authorities>,
     imports: Vec<String>,
     exports: Vec<String>,
@@ -304,12 +306,15 @@ impl Agent {
         }
         let protocol = wanted.unwrap_or_else(|| description.protocol.clone());
         let runtime = runtime.clone();
+        let (name, version) = (description.name.clone(), description.version.clone());
+        let identity = Arc::new(AgentIdentity { name, version, sha256: digest.clone() });
         Ok(Self(Arc::new(Inner {
             runtime,
             prepared,
             shared,
             description,
             digest,
+            identity,
             authorities,
             imports,
             exports,
@@ -403,7 +408,8 @@ impl Agent {
                     look_at_label(witness, &label);
                 }
                 let label = one_line(&label, MAX_LABEL);
-                Ok(AgentConnection::new(self.0.shared.clone(), instance, label))
+                let identity = self.0.identity.clone();
+                Ok(AgentConnection::new(self.0.shared.clone(), instance, label, identity))
             }
             Ok(Err(refusal)) => Err(outcome::refusal(refusal, &instance.store.data().log).into()),
             Err(fault) => Err(not_opened(&fault)),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_model::{Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
+use postern_model::{AgentIdentity, Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
 use wasmtime::component::Resource;
 
+use crate::autopsy;
 use crate::bindings::exported;
 use crate::fault::{self, Fault, Phase};
 use crate::instance::Instance;
@@ -36,11 +37,18 @@ pub struct AgentConnection {
     /// Taken out for the length of a call, so that a fault or a dropped future leaves nothing behind.
     instance: Option<Box<Instance>>,
     label: String,
+    /// Whose connection it is.
+    identity: Arc<AgentIdentity>,
 }
 
 impl AgentConnection {
-    pub(crate) fn new(shared: Arc<Shared>, instance: Instance, label: String) -> Self {
-        Self { shared, instance: Some(Box::new(instance)), label }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        instance: Instance,
+        label: String,
+        identity: Arc<AgentIdentity>,
+    ) -> Self {
+        Self { shared, instance: Some(Box::new(instance)), label, identity }
     }
 
     /// What the agent calls the far end, for tracking.
@@ -152,7 +160,9 @@ impl AgentConnection {
                 self.instance = Some(instance);
             }
             Err(fault) => {
+                let trap = Arc::new(autopsy::told(&fault, &self.identity));
                 for report in &mut reports {
+                    report.trap = fault.is_the_agents().then(|| trap.clone());
                     report.trapped = fault.is_the_agents();
                     report.fault = Some(fault.deferral());
                     report.broken = true;

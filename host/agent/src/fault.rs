@@ -6,6 +6,7 @@ use postern_model::text::one_line;
 use postern_model::{Deferral, FailureClass};
 
 use crate::Limits;
+use crate::autopsy::Findings;
 use crate::state::{CpuOverrun, State};
 use crate::witness::Violation;
 
@@ -76,11 +77,14 @@ pub(crate) struct Fault {
     pub(crate) phase: Phase,
     /// Names the limit with its value, or the cause; one line.
     pub(crate) cause: String,
+    /// For whoever looks into it.
+    pub(crate) findings: Findings,
 }
 
 impl Fault {
     pub(crate) fn deadline(phase: Phase, limit: std::time::Duration) -> Self {
-        Self { kind: FaultKind::Deadline, phase, cause: format!("not done within the deadline of {limit:?}") }
+        let cause = format!("not done within the deadline of {limit:?}");
+        Self { kind: FaultKind::Deadline, phase, cause, findings: Findings::default() }
     }
 
     pub(crate) fn no_slot(limits: &Limits, slots: u32) -> Self {
@@ -88,15 +92,16 @@ impl Fault {
             "all {slots} agent instances of this host are in use (waited slot_wait = {:?})",
             limits.slot_wait
         );
-        Self { kind: FaultKind::NoSlot, phase: Phase::Open, cause }
+        Self { kind: FaultKind::NoSlot, phase: Phase::Open, cause, findings: Findings::default() }
     }
 
     /// Finds out what an error of the runtime means.
     pub(crate) fn of(phase: Phase, error: &wasmtime::Error, state: &State) -> Self {
         let limits = &state.shared.limits;
+        let findings = Findings::of(Some(error), state);
         if error.is::<CpuOverrun>() {
             let cause = format!("over its processor time of {:?}", limits.cpu);
-            return Self { kind: FaultKind::Cpu, phase, cause };
+            return Self { kind: FaultKind::Cpu, phase, cause, findings };
         }
         let root = error.root_cause().to_string();
         let root = one_line(root.lines().next().unwrap_or_default(), MAX_CAUSE);
@@ -106,6 +111,7 @@ impl Fault {
                 kind: FaultKind::Memory,
                 phase,
                 cause: format!("out of memory: {refused} ({root})"),
+                findings,
             };
         }
         let cause = if root.contains("allocated for hostcalls") {
@@ -116,7 +122,7 @@ impl Fault {
         } else {
             format!("trapped: {root}")
         };
-        Self { kind: FaultKind::Trap, phase, cause }
+        Self { kind: FaultKind::Trap, phase, cause, findings }
     }
 
     /// Whether the agent is to blame, which counts towards poison. A deadline is mostly the far end's fault: an agent that

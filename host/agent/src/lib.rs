@@ -8,6 +8,7 @@
 //! so a guest that loops takes turns with the others and never delays the host's I/O.
 
 mod agent;
+mod autopsy;
 mod bindings;
 mod cache;
 mod callback;

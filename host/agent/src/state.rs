@@ -77,6 +77,8 @@ pub(crate) struct State {
     ticks: u128,
     /// While a call is under way.
     running: Option<Running>,
+    /// When this call began.
+    began: Instant,
     /// The items of the running call. Their numbers are never used again, so a handle that the guest kept leads nowhere.
     items: Vec<(u32, Item)>,
     next_item: u32,
@@ -100,6 +102,7 @@ impl State {
             wasi_http: wasi::http_context(limits),
             ticks: 0,
             running: None,
+            began: Instant::now(),
             items: Vec::new(),
             next_item: 1,
             log,
@@ -111,6 +114,7 @@ impl State {
     pub(crate) fn begin_call(&mut self, deadline: Instant) {
         self.ticks = 0;
         self.running = Some(self.shared.clock.enter());
+        self.began = Instant::now();
         self.memory.forget();
         self.log.begin_call();
         self.outbound.begin_call(deadline);
@@ -132,6 +136,16 @@ impl State {
             return Err(CpuOverrun);
         }
         Ok(())
+    }
+
+    /// When the running call began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Processor time of the running call, in whole epochs.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.shared.epoch.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX))
     }
 
     /// Makes an item for the guest and gives its number.

@@ -81,6 +81,11 @@ impl Outbound {
         self.deadline
     }
 
+    /// Requests of the running call.
+    pub(crate) fn sent(&self) -> u32 {
+        self.sent
+    }
+
     /// How long a request may take.
     pub(crate) fn patience(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now()).saturating_sub(REACTION)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Content, Deferral, FailureClass, Item, MessageInfo, Outcome, Receipt, Recipient, RecipientOutcome,
-    Response,
+    AgentFault, Content, Deferral, FailureClass, Item, MessageInfo, Outcome, Receipt, Recipient,
+    RecipientOutcome, Response,
 };
 
 /// What a connection is asked to deliver.
@@ -51,6 +51,8 @@ pub struct DeliveryReport {
     pub fault: Option<Deferral>,
     /// Whether the fault was a trap of the agent; counts towards poison.
     pub trapped: bool,
+    /// What is known of the trap.
+    pub trap: Option<Arc<AgentFault>>,
     /// The connection cannot be used again.
     pub broken: bool,
     /// The connection broke before anything of this item was handed over: it may be tried at once over another one.

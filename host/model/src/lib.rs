@@ -4,6 +4,7 @@
 //! [`Content`]), and nothing here knows an async runtime, a database or a sandbox.
 
 mod address;
+mod agent_fault;
 mod content;
 mod delivery;
 mod dsn;
@@ -18,6 +19,7 @@ mod response;
 pub mod text;
 
 pub use address::{AddressError, AddressType, TypedAddress};
+pub use agent_fault::{AgentFault, AgentIdentity, AgentUse};
 pub use content::Content;
 pub use delivery::{Arrival, DeliveryReport, DeliveryRequest, NotOpened, Refusal, StateChange};
 pub use dsn::{DsnKind, DsnRecipient, DsnRequest};

@@ -23,6 +23,14 @@ pub enum MessageVerb {
     Resume(Which),
     /// Try it now.
     Retry(Which),
+    /// Try a poisoned message again, with a clean slate.
+    Release {
+        #[command(flatten)]
+        which: Which,
+        /// In the queue of another connector that serves its address, in place of its own.
+        #[arg(long, value_name = "NAME")]
+        to_connector: Option<String>,
+    },
     /// Take it out of the queue, for good.
     Remove {
         #[command(flatten)]
@@ -48,6 +56,11 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
         MessageVerb::Show { id } => Request::MessageShow { id: *id },
         MessageVerb::Suspend(which) => set(which, ItemState::Suspended),
         MessageVerb::Resume(which) | MessageVerb::Retry(which) => set(which, ItemState::Active),
+        MessageVerb::Release { which, to_connector } => Request::MessageRelease {
+            id: which.id,
+            to_connector: to_connector.clone(),
+            dry_run: which.dry_run,
+        },
         MessageVerb::Remove { which, notify } => {
             Request::MessageRemove { id: which.id, notify: *notify, dry_run: which.dry_run }
         }
@@ -60,6 +73,7 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
             MessageVerb::Show { .. } => print_message(&answer),
             MessageVerb::Suspend(_) => print_change("suspended", &answer),
             MessageVerb::Resume(_) | MessageVerb::Retry(_) => print_change("made due", &answer),
+            MessageVerb::Release { .. } => print_release(&answer),
             MessageVerb::Remove { .. } => print_removal(&answer),
         }
     }
@@ -77,6 +91,31 @@ fn print_change(word: &str, answer: &Value) {
     println!("{would}{word}: {} ({} recipients)", field(answer, "items"), answer["recipients"]);
     if !is_empty(answer, "busy") {
         println!("being delivered at this moment, left as it is: {}", field(answer, "busy"));
+    }
+}
+
+/// What is tried again, where, and whether that is the agent that broke over it.
+fn print_release(answer: &Value) {
+    print_change("released", answer);
+    if !is_empty(answer, "left") {
+        println!("not poison, left as it is: {}", field(answer, "left"));
+    }
+    for meeting in answer["meets"].as_array().into_iter().flatten() {
+        let queue = format!("{}/{}", field(meeting, "connector"), field(meeting, "destination"));
+        let (then, now) = (field(meeting, "then"), field(meeting, "now"));
+        let says = match (then.is_empty(), now.is_empty()) {
+            (_, true) => "no agent is loaded there at this moment".to_owned(),
+            (true, false) => {
+                format!("the agent there has sha256 {now}; which one broke over it is not known")
+            }
+            (false, false) if then == now => {
+                format!("the agent there is the one that broke over it, sha256 {now}")
+            }
+            (false, false) => {
+                format!("the agent there is another one: sha256 {now}, and {then} broke over it")
+            }
+        };
+        println!("{} in {queue}: {says}", field(meeting, "item"));
     }
 }
 
@@ -124,5 +163,38 @@ fn print_message(message: &Value) {
             table.row(["recipient", "state", "response"].map(|name| field(r, name)));
         }
         table.print();
+        print_quarantine(&item["quarantine"]);
+    }
+}
+
+/// How an item broke its agent, the last time.
+fn print_quarantine(record: &Value) {
+    let clean = |text: String| postern_model::text::one_line(&text, 300);
+    if record["unreadable"].is_string() {
+        println!("how it broke its agent cannot be read: {}", clean(field(record, "unreadable")));
+    }
+    let Some(last) = record["traps"].as_array().and_then(|traps| traps.last()) else { return };
+    println!();
+    println!("broke     its agent at {}, attempt {}", time(last, "at"), last["attempt"]);
+    println!("said      {}", clean(field(last, "text")));
+    println!("content   sha256 {}, {} bytes", field(record, "content_sha256"), record["content_size"]);
+    let fault = &last["fault"];
+    if fault.is_null() {
+        return;
+    }
+    let (agent, used) = (&fault["agent"], &fault["used"]);
+    let name = clean(format!("{} {}", field(agent, "name"), field(agent, "version")));
+    println!("agent     {name}, sha256 {}", field(agent, "sha256"));
+    println!(
+        "used      {} of {} bytes of memory, {} of {} ms computing, {} of {} ms by the clock",
+        used["memory"],
+        used["memory_limit"],
+        used["cpu_ms"],
+        used["cpu_limit_ms"],
+        used["wall_ms"],
+        used["wall_limit_ms"]
+    );
+    for line in fault["backtrace"].as_array().into_iter().flatten() {
+        println!("  {}", clean(line.as_str().unwrap_or_default().to_owned()));
     }
 }

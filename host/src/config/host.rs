@@ -32,6 +32,8 @@ pub const STORE_RESERVE: u64 = 64 << 20;
 pub const INLINE_BODY_LIMIT: u64 = 256 << 10;
 /// `host.receipt_memory`: receipts that are remembered when nobody waits for them any longer.
 pub const RECEIPT_MEMORY: u32 = 100_000;
+/// `host.quarantine_records`: records of messages that broke their agents.
+pub const QUARANTINE_RECORDS: usize = 1_000;
 /// `tracking.retention` (Exchange: `MessageTrackingLogMaxAge` 30 days).
 pub const TRACKING_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -82,6 +84,8 @@ pub struct HostConfig {
     pub inline_body_limit: u64,
     /// How many receipts are remembered when nobody waits for them any longer.
     pub receipt_memory: u32,
+    /// How many records of messages that broke their agents are kept.
+    pub quarantine_records: usize,
     /// Domains whose IMCEA addresses are decoded, in lower case.
     pub encapsulation_domains: Vec<String>,
 }
@@ -108,6 +112,7 @@ impl HostConfig {
         let store_reserve = section.or("store_reserve", size(0, 1 << 40), STORE_RESERVE);
         let inline_body_limit = section.or("inline_body_limit", size(0, 16 << 20), INLINE_BODY_LIMIT);
         let receipt_memory = section.or("receipt_memory", number(0, 10_000_000), RECEIPT_MEMORY);
+        let quarantine_records = section.or("quarantine_records", count(0, 100_000), QUARANTINE_RECORDS);
         let domains = section.list("encapsulation_domains", host_name);
         let encapsulation_domains = domains.unwrap_or_else(|| vec![known_name.to_owned()]);
         section.finish();
@@ -125,6 +130,7 @@ impl HostConfig {
             store_reserve,
             inline_body_limit,
             receipt_memory,
+            quarantine_records,
             encapsulation_domains,
         })
     }

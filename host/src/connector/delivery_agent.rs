@@ -227,6 +227,10 @@ impl Connector for DeliveryAgentConnector {
         }
     }
 
+    fn agent_digest(&self) -> Option<String> {
+        self.crew.as_ref().ok().map(|crew| crew.steady().agent().digest().to_owned())
+    }
+
     fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
         self.breaker.as_ref()
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use postern_model::{
-    Content, Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, MessageInfo, NextHop, Outcome, Receipt,
-    Refusal, Return, StateChange, TrackingEvent,
+    Content, Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, ItemState, MessageInfo, NextHop,
+    Outcome, Receipt, Refusal, Return, StateChange, TrackingEvent,
 };
 use postern_store::{AgentStateChange, Commit, Lease, Loaded, QueueSetting, SettleDone, Store, StoreError};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -19,6 +19,7 @@ use super::intents::Intents;
 use crate::bad_mail;
 use crate::connector::{CurrentConnectors, HandedIn, Held, Whereabouts, Withdrawal, doors};
 use crate::metrics::Metrics;
+use crate::quarantine::Quarantine;
 use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
 use crate::topology::{CurrentTopology, Topology};
@@ -49,6 +50,8 @@ pub struct Settler {
     unreadable: Arc<Semaphore>,
     /// Hand-overs of which nobody has seen the end.
     pub(super) intents: Arc<Intents>,
+    /// What is known of items that broke their agents.
+    quarantine: Arc<Quarantine>,
 }
 
 /// How an attempt was settled.
@@ -86,7 +89,10 @@ impl Settler {
         connectors: Arc<CurrentConnectors>,
     ) -> Self {
         let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
-        Self { store, topology, metrics, outbox, receipts, connectors, unreadable, intents: Arc::default() }
+        let host = &topology.get().config.host;
+        let quarantine = Quarantine::open(&host.data_directory, host.quarantine_records);
+        let intents = Arc::default();
+        Self { store, topology, metrics, outbox, receipts, connectors, unreadable, intents, quarantine }
     }
 
     /// Takes back what was handed over of a leased item, before its recipients are settled in another way than by an
@@ -108,6 +114,12 @@ impl Settler {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is known of items that broke their agents.
+    #[must_use]
+    pub fn quarantine(&self) -> &Arc<Quarantine> {
+        &self.quarantine
     }
 
     /// The topology in force.
@@ -204,6 +216,7 @@ impl Settler {
                 Err(error) => tracing::warn!(%error, "a settlement with an agent's state was not stored"),
             }
         }
+        self.note_trap(request, &report, over, &settlement).await;
         self.log(request, &report, &settlement);
         let asks_no_more = settlement.write.attempt_ended && settlement.write.after.is_some();
         in_flight.push(self.hand_in(lease, &request.item, settlement)).await;
@@ -239,6 +252,26 @@ impl Settler {
             settlement.queue = QueueEffect::None;
         }
         (settlement, healthy)
+    }
+
+    /// Keeps what is known of a trap. One of several items that shared a call may have had nothing to do with it: it is
+    /// noted when it becomes poison, or when it breaks the agent alone.
+    async fn note_trap(
+        &self,
+        request: &DeliveryRequest,
+        report: &DeliveryReport,
+        over: Over<'_>,
+        settlement: &Settlement,
+    ) {
+        let Some(after) = settlement.write.after.as_ref().filter(|after| after.traps > request.item.traps)
+        else {
+            return;
+        };
+        let poison = after.state == ItemState::Poison;
+        if poison || over.call.is_none() {
+            // On the disk when this returns: an item is not poison before its record is there.
+            self.quarantine.note(request, report, poison).await;
+        }
     }
 
     fn state_change(&self, hop: &NextHop, change: StateChange) -> AgentStateChange {
@@ -359,7 +392,9 @@ impl Settler {
         // The settlement takes the intent away, or the item with it.
         let ended = settlement.write.attempt_ended || settlement.write.after.is_none();
         let intent = ended.then(|| (self.intents.clone(), item.id));
-        Follow { dsns, news, held: None, intent }
+        let gone = settlement.write.after.is_none() && self.quarantine.has(item.id);
+        let record = gone.then(|| (self.quarantine.clone(), item.id));
+        Follow { dsns, news, held: None, intent, record }
     }
 
     fn apply(&self, hop: &NextHop, effect: &QueueEffect) {
@@ -435,6 +470,8 @@ struct Follow {
     held: Option<HandedIn>,
     /// The intent that ends with it.
     intent: Option<(Arc<Intents>, ItemId)>,
+    /// The quarantine record that goes with its item.
+    record: Option<(Arc<Quarantine>, ItemId)>,
 }
 
 impl Follow {
@@ -446,6 +483,10 @@ impl Follow {
         // Not before either: one that was refused leaves the doubt, and the intent.
         if let Some((intents, item)) = self.intent {
             intents.forget(item);
+        }
+        // Not before either: the record of an item that is still there is wanted.
+        if let Some((quarantine, item)) = self.record {
+            quarantine.forget(item);
         }
         // Not before its settlement is durable: a crash would leave neither the file nor a word about it.
         if let Some(held) = self.held {

@@ -10,6 +10,12 @@ use crate::settle;
 /// A message with its items and recipients.
 pub async fn message(operations: &Operations, id: MessageId) -> Result<Value, OperateError> {
     let loaded = operations.store().load_message(id).await?.ok_or_else(|| not_queued(id))?;
+    let mut items = Vec::new();
+    for item in &loaded.items {
+        let mut view = item_view(item);
+        view["quarantine"] = quarantine_view(operations, item.id).await;
+        items.push(view);
+    }
     Ok(json!({
         "message_id": id.to_string(),
         "origin": loaded.message.origin,
@@ -17,7 +23,7 @@ pub async fn message(operations: &Operations, id: MessageId) -> Result<Value, Op
         "internet_message_id": loaded.message.internet_message_id,
         "subject": loaded.message.subject,
         "size": loaded.message.size,
-        "items": loaded.items.iter().map(item_view).collect::<Vec<_>>(),
+        "items": items,
     }))
 }
 
@@ -66,6 +72,14 @@ pub async fn set_state(
     Ok(
         json!({ "message_id": id.to_string(), "items": changed, "busy": busy, "recipients": recipients, "done": !dry_run }),
     )
+}
+
+/// What is known of an item that broke its agent, or why that cannot be told; null when it never did.
+async fn quarantine_view(operations: &Operations, item: ItemId) -> Value {
+    match operations.quarantine_record(item).await {
+        Ok(record) => json!(record),
+        Err(error) => json!({ "unreadable": error.to_string() }),
+    }
 }
 
 pub(super) fn open_recipients(loaded: &Loaded) -> usize {

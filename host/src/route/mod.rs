@@ -192,6 +192,14 @@ impl RouteTable {
         plan
     }
 
+    /// The next hop that a rewritten address gets where it must go over this connector; `None` when that does not serve
+    /// it. Whether it is off, or the message too large for it, is not looked at.
+    #[must_use]
+    pub fn hop_over(&self, connector: &str, address: &TypedAddress) -> Option<NextHop> {
+        let ranked = self.ranked(address, None);
+        ranked.iter().find(|c| *c.connector.name == *connector).map(|c| c.next_hop(address))
+    }
+
     /// Every address space that matches, best first, each with its verdict.
     fn ranked(&self, address: &TypedAddress, size: Option<u64>) -> Vec<Candidate<'_>> {
         let mut candidates: Vec<Candidate<'_>> = Vec::new();

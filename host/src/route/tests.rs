@@ -279,3 +279,17 @@ fn an_explanation_says_the_same_as_the_resolution() {
     assert_eq!((nowhere.connector.as_deref(), nowhere.held), (None, false));
     assert_eq!(nowhere.to_string(), "PAGER:1\nno connector has an address space for PAGER:1; not accepted");
 }
+
+#[test]
+fn the_way_over_a_given_connector_is_its_best_space_or_none() {
+    let address: TypedAddress = "FAX:+4930123".parse().unwrap();
+    let table = table();
+    let hop = |name: &str| table.hop_over(name, &address).map(|hop| hop.to_string());
+    assert_eq!(hop("fax").as_deref(), Some("fax/FAX:+49*"));
+    assert_eq!((hop("pbx"), hop("nobody")), (None, None));
+    let mail = TypedAddress::smtp("ann@fax.example").unwrap();
+    assert_eq!(
+        table.hop_over("internet", &mail).map(|hop| hop.connector.to_string()).as_deref(),
+        Some("internet")
+    );
+}

@@ -130,6 +130,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.store_reserve", was.store_reserve != is.store_reserve),
         ("host.inline_body_limit", was.inline_body_limit != is.inline_body_limit),
         ("host.receipt_memory", was.receipt_memory != is.receipt_memory),
+        ("host.quarantine_records", was.quarantine_records != is.quarantine_records),
         ("host.encapsulation_domains", was.encapsulation_domains != is.encapsulation_domains),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("admin.token", old.admin.token != new.admin.token),

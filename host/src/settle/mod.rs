@@ -27,7 +27,7 @@ use crate::retry::{self, DelayPolicy};
 
 pub use attempt::{settle, without_outcomes};
 pub use expiry::{decides_by_time, settle_by_time};
-pub use operator::{remove, set_state};
+pub use operator::{release, remove, set_state};
 pub use receipt::settle_receipt;
 
 /// What a connector lays down about the fate of its items.

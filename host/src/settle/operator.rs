@@ -1,7 +1,7 @@
 //! What an operator makes of an item.
 
 use jiff::Timestamp;
-use postern_model::{EventKind, Fate, Item, ItemState, RecipientState, Response};
+use postern_model::{EventKind, Fate, Item, ItemState, NextHop, RecipientState, Response};
 
 use super::whereabouts::{fate, settle_taken};
 use super::{Context, Draft, QueueEffect, Settlement, Told};
@@ -52,23 +52,38 @@ pub fn remove(
 /// Suspends, resumes or releases an item, or has it tried now. Resuming and retrying make it due at once; an item
 /// that comes back from poison starts with a clean slate: without traps, and with its whole time.
 pub fn set_state(context: Context<'_>, item: &Item, state: ItemState) -> Settlement {
-    let mut draft = Draft::new(context, item);
-    if item.state == ItemState::Poison && state != ItemState::Poison {
-        draft.item.traps = 0;
-        draft.item.expires_at = expiry_after_poison(context, item);
-    }
-    draft.item.state = state;
-    if state == ItemState::Active {
-        draft.item.next_attempt = context.now;
-    }
     let word = match state {
         ItemState::Active => "retry",
         ItemState::Suspended => "suspend",
         ItemState::Poison => "poison",
     };
-    let told = Told { facts: vec![("operation".to_owned(), word.to_owned())], ..Told::default() };
-    let queued: Vec<_> = item.queued().cloned().collect();
-    for recipient in &queued {
+    changed(Draft::new(context, item), state, vec![("operation".to_owned(), word.to_owned())])
+}
+
+/// Releases a poison item: it is due at once, with a clean slate, in its own queue or in the one at `to`, whose policy the
+/// context has. An item with pending recipients must stay where it is: their receipts are for its connector.
+pub fn release(context: Context<'_>, item: &Item, to: Option<NextHop>) -> Settlement {
+    let mut draft = Draft::new(context, item);
+    let mut facts = vec![("operation".to_owned(), "release".to_owned())];
+    if let Some(to) = to {
+        facts.push(("from".to_owned(), item.next_hop.to_string()));
+        draft.item.next_hop = to;
+    }
+    changed(draft, ItemState::Active, facts)
+}
+
+fn changed(mut draft: Draft<'_>, state: ItemState, facts: Vec<(String, String)>) -> Settlement {
+    let (context, before) = (draft.context, draft.before);
+    if before.state == ItemState::Poison && state != ItemState::Poison {
+        draft.item.traps = 0;
+        draft.item.expires_at = expiry_after_poison(context, before);
+    }
+    draft.item.state = state;
+    if state == ItemState::Active {
+        draft.item.next_attempt = context.now;
+    }
+    let told = Told { facts, ..Told::default() };
+    for recipient in before.queued() {
         draft.event(EventKind::Operate, recipient, None, &told);
     }
     draft.finish(QueueEffect::None)

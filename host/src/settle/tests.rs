@@ -177,6 +177,11 @@ impl World {
         self.keep(settlement)
     }
 
+    fn release(&mut self, to: Option<NextHop>) -> Settlement {
+        let settlement = super::release(self.context(), &self.item, to);
+        self.keep(settlement)
+    }
+
     fn keep(&mut self, settlement: Settlement) -> Settlement {
         assert_eq!(settlement.write.item, self.item.id);
         assert!(!self.gone, "a settlement of an item that is gone");

@@ -93,12 +93,13 @@ impl QueueIndex {
 
     // ---- for dispatchers ----
 
-    /// The feed of a connector's dispatcher.
+    /// The feed of a connector's dispatcher. It names every hop that is ready, also those that an earlier feed has named.
     #[must_use]
     pub fn ready(self: &Arc<Self>, connector: &str) -> ReadyFeed {
         let name: Arc<str> = connector.into();
         let mut state = self.lock();
         let slot = state.connector_slot(&name);
+        state.announce_all(slot);
         let notify = Arc::clone(&state.connector(slot).notify);
         ReadyFeed::new(Arc::clone(self), name, notify)
     }

@@ -59,6 +59,11 @@ impl TcpUse {
         (self.connects, self.read, self.written) = (0, 0, 0);
     }
 
+    /// Bytes that the running call has read and written.
+    pub(crate) fn moved(&self) -> (u64, u64) {
+        (self.read as u64, self.written as u64)
+    }
+
     /// The right to one more attempt and, if it succeeds, one more connection.
     fn permit(&mut self, limits: &Limits) -> Answer<OwnedSemaphorePermit> {
         if self.connects >= limits.tcp_connects {

@@ -94,3 +94,39 @@ fn resuming_a_suspended_item_forgives_no_traps() {
     world.set_state(ItemState::Active);
     assert_eq!(world.item.traps, 1);
 }
+
+#[test]
+fn released_poison_is_due_with_a_clean_slate_where_it_is_or_where_it_is_sent() {
+    for to in [None, Some(NextHop::new("other", "FAX:*"))] {
+        let mut world = World::of(2);
+        for _ in 0..POISON_AFTER {
+            world.attempt(&trap());
+        }
+        let before = world.item.clone();
+        world.wait(HOUR);
+        let settlement = world.release(to.clone());
+        assert_eq!(
+            (world.item.state, world.item.traps, world.item.next_attempt),
+            (ItemState::Active, 0, world.now)
+        );
+        assert_eq!(world.item.next_hop, to.clone().unwrap_or_else(|| before.next_hop.clone()));
+        assert_eq!((&world.item.recipients, world.item.attempts), (&before.recipients, before.attempts));
+        assert_eq!(
+            (told_of(&settlement, EventKind::Operate), settlement.write.fates.0.len()),
+            (vec![0, 1], 0)
+        );
+        let event = &settlement.write.events[0];
+        assert_eq!(event.connector, *world.item.next_hop.connector);
+        let from = to.map(|_| ("from".to_owned(), before.next_hop.to_string()));
+        let details: Vec<_> =
+            [("operation".to_owned(), "release".to_owned())].into_iter().chain(from).collect();
+        assert_eq!(event.details, details);
+        // It is poison again only after as many traps as the first time.
+        for _ in 1..POISON_AFTER {
+            world.attempt(&trap());
+            assert_eq!(world.item.state, ItemState::Active);
+        }
+        world.attempt(&trap());
+        assert_eq!(world.item.state, ItemState::Poison);
+    }
+}

@@ -265,6 +265,16 @@ impl State {
         }
     }
 
+    /// Tells a new listener of every hop that is ready: one before it may have known them, and be gone with them.
+    pub(super) fn announce_all(&mut self, connector: u32) {
+        for slot in 0..self.hops.len() {
+            if let Some(hop) = self.hops[slot].as_mut().filter(|hop| hop.connector == connector) {
+                hop.announced = false;
+                self.announce(u32::try_from(slot).expect("hops have slots of that size"));
+            }
+        }
+    }
+
     /// Hops that became ready and still are.
     pub(super) fn take_ready(&mut self, connector: u32) -> Vec<NextHop> {
         let listed = std::mem::take(&mut self.connector(connector).ready);

@@ -120,6 +120,20 @@ fn a_ready_hop_is_named_once_however_often_it_fills() {
 }
 
 #[test]
+fn a_new_listener_is_told_of_what_an_earlier_one_knew_and_did_not_finish() {
+    let index = QueueIndex::new(0);
+    let first = index.ready(&hop().connector);
+    add(&index, 1, &sample::small(&hop()));
+    first.promote(sample::time(0));
+    assert_eq!(first.take_ready(), [hop()]);
+    assert!(first.take_ready().is_empty());
+    drop(first);
+    let second = index.ready(&hop().connector);
+    assert_eq!(second.take_ready(), [hop()]);
+    assert!(second.take_ready().is_empty(), "once");
+}
+
+#[test]
 fn a_hop_without_items_is_forgotten_unless_something_is_said_about_it() {
     let index = QueueIndex::new(0);
     for (n, keep) in [(1, false), (2, true)] {
