@@ -78,13 +78,13 @@ pub(crate) struct Fault {
     /// Names the limit with its value, or the cause; one line.
     pub(crate) cause: String,
     /// For whoever looks into it.
-    pub(crate) findings: Findings,
+    pub(crate) findings: Box<Findings>,
 }
 
 impl Fault {
     pub(crate) fn deadline(phase: Phase, limit: std::time::Duration) -> Self {
         let cause = format!("not done within the deadline of {limit:?}");
-        Self { kind: FaultKind::Deadline, phase, cause, findings: Findings::default() }
+        Self { kind: FaultKind::Deadline, phase, cause, findings: Box::default() }
     }
 
     pub(crate) fn no_slot(limits: &Limits, slots: u32) -> Self {
@@ -92,13 +92,13 @@ impl Fault {
             "all {slots} agent instances of this host are in use (waited slot_wait = {:?})",
             limits.slot_wait
         );
-        Self { kind: FaultKind::NoSlot, phase: Phase::Open, cause, findings: Findings::default() }
+        Self { kind: FaultKind::NoSlot, phase: Phase::Open, cause, findings: Box::default() }
     }
 
     /// Finds out what an error of the runtime means.
     pub(crate) fn of(phase: Phase, error: &wasmtime::Error, state: &State) -> Self {
         let limits = &state.shared.limits;
-        let findings = Findings::of(Some(error), state);
+        let findings = Box::new(Findings::of(Some(error), state));
         if error.is::<CpuOverrun>() {
             let cause = format!("over its processor time of {:?}", limits.cpu);
             return Self { kind: FaultKind::Cpu, phase, cause, findings };
