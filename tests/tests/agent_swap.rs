@@ -303,6 +303,37 @@ fn a_good_version_gets_its_share_and_takes_over_after_its_count() {
 }
 
 #[test]
+fn a_version_whose_digest_the_config_names_is_exchanged_with_it_and_the_one_before_is_still_there() {
+    let first = component("agents/deliver-all", 0);
+    let inspected = Site::new();
+    let digest_of = |bytes: &[u8]| {
+        put(&inspected, bytes);
+        let file = inspected.folder().join("fax.wasm");
+        let about = inspected.ask(&["agent", "inspect", file.to_str().unwrap()]);
+        about["sha256"].as_str().unwrap().to_owned()
+    };
+    let (old, second) = (digest_of(&first), component("agents/deliver-all", 1));
+    let new = digest_of(&second);
+    let mut site = site(&first, &format!("sha256 = \"{old}\"\n"));
+    let host = site.start();
+    deliver(&host);
+    put(&site, &second);
+    site.change(&old, &new);
+    assert_eq!(site.ask(&["reload"])["swapped"], json!(["fax"]));
+    assert_eq!(digest(&fax(&site), "steady"), new);
+    deliver(&host);
+    // The config names the one in the file; the one before was named before.
+    assert_eq!(digest(&site.ask(&["agent", "rollback", "fax"]), "steady"), old);
+    deliver(&host);
+    host.stop();
+    let host = site.start();
+    assert_eq!(digest(&fax(&site), "steady"), old);
+    deliver(&host);
+    host.stop();
+    site.audit();
+}
+
+#[test]
 fn a_version_that_traps_is_rolled_back_and_stays_so_over_a_restart() {
     let good = component("agents/deliver-all", 0);
     let lines = format!("{ONE_EACH}canary = {{ share = \"50%\", count = 3, max_traps = 0 }}\n");

@@ -300,10 +300,15 @@ impl DeliveryAgentConfig {
 }
 
 impl DeliveryAgentConfig {
-    /// Whether nothing differs but which version of the agent is wanted, and what trial it has to stand.
+    /// Whether nothing differs but which version of the agent is wanted (its file, its digest), and what trial it has to
+    /// stand. Who must have signed it is demanded of all versions.
     #[must_use]
     pub fn differs_only_in_version(&self, other: &Self) -> bool {
-        let like_it = Self { agent: self.agent.clone(), canary: self.canary, ..other.clone() };
+        let mut like_it = Self { agent: self.agent.clone(), canary: self.canary, ..other.clone() };
+        like_it.authenticity.sha256.clone_from(&self.authenticity.sha256);
+        if let (Some(mine), Some(like_mine)) = (&self.authenticity.signed, &mut like_it.authenticity.signed) {
+            like_mine.file.clone_from(&mine.file);
+        }
         like_it == *self
     }
 }

@@ -206,6 +206,7 @@ mod tests {
         assert!(swaps("", ""));
         assert!(swaps("a.wasm", "b.wasm"));
         assert!(swaps("agent =", "canary = { count = 3 }\nagent ="));
+        assert!(swaps("agent =", &format!("sha256 = \"{}\"\nagent =", "0a".repeat(32))));
         assert!(!swaps("a.wasm\"", "b.wasm\"\nsettings = { a = 1 }"));
         assert!(!swaps("FAX:*", "FAX:+49*"));
         assert!(!swaps("agent =", "enabled = false\nagent ="));

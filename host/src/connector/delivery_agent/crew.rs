@@ -49,6 +49,7 @@ pub struct Crew {
 /// Who does what.
 struct Posts {
     spec: AgentSpec,
+    gate: Gate,
     canary: Option<CanaryConfig>,
     rollout: Rollout,
     steady: Arc<Version>,
@@ -110,7 +111,7 @@ impl Crew {
         let file = Version::new(agreed.agent);
         let (mut steady, mut candidate) = (file.clone(), None);
         if rollout.steady != digest {
-            match (load_copy(&tools, &rollout.steady, &spec), rollout.rolled_back()) {
+            match (load_copy(&tools, &tools.gate, &rollout.steady, &spec), rollout.rolled_back()) {
                 (Ok(version), _) => (steady, candidate) = (version, Some(file.clone())),
                 (Err(error), Some(why)) => {
                     return Err(format!(
@@ -127,6 +128,7 @@ impl Crew {
         let held_back = agreed.held_back;
         let posts = Posts {
             spec,
+            gate: tools.gate.clone(),
             canary,
             rollout,
             steady,
@@ -223,14 +225,14 @@ impl Crew {
     /// # Errors
     /// Why it cannot be.
     pub fn order(&self, event: Event) -> Result<Change, String> {
-        let (spec, now) = {
+        let (spec, gate, now) = {
             let posts = self.posts();
-            (posts.spec.clone(), posts.rollout.clone())
+            (posts.spec.clone(), posts.gate.clone(), posts.rollout.clone())
         };
         let (next, change) = now.step(event).map_err(str::to_owned)?;
         // The version to go back to is not loaded while it does nothing.
         let before = match now.before.as_ref() == Some(&next.steady) {
-            true => Some(load_copy(&self.tools, &next.steady, &spec)?),
+            true => Some(load_copy(&self.tools, &gate, &next.steady, &spec)?),
             false => None,
         };
         // On the disk first: the operator is told that it is so.
@@ -261,6 +263,7 @@ impl Crew {
         let (steady, candidate) = (same(&new.steady), new.candidate.as_ref().map(same));
         let was_on_trial = posts.trial().map(|(_, candidate)| candidate);
         posts.spec = new.spec.clone();
+        posts.gate = new.gate.clone();
         posts.canary = new.canary;
         posts.rollout = new.rollout.clone();
         posts.held_back = new.held_back.take();
@@ -367,10 +370,10 @@ impl Crew {
 }
 
 /// Loads a version from the copy that was kept of it.
-fn load_copy(tools: &Tools, sha256: &str, spec: &AgentSpec) -> Result<Arc<Version>, String> {
+fn load_copy(tools: &Tools, gate: &Gate, sha256: &str, spec: &AgentSpec) -> Result<Arc<Version>, String> {
     let copy = tools.record.copy(sha256);
     let gone = |error: String| format!("the version before is gone ({error})");
-    tools.gate.kept(&copy, sha256).map_err(gone)?;
+    gate.kept(&copy, sha256).map_err(gone)?;
     let sha256 = Some(sha256.to_owned());
     match tools.runtime.load(AgentSpec { component: copy, sha256, ..spec.clone() }) {
         Ok(agent) => Ok(Version::new(agent)),
