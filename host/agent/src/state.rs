@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use postern_model::DeliveryRequest;
 use wasmtime::component::ResourceTable;
@@ -145,7 +145,7 @@ impl State {
 
     /// Processor time of the running call, in whole epochs.
     pub(crate) fn cpu(&self) -> Duration {
-        self.shared.epoch.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX))
+        self.shared.clock.every().saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX))
     }
 
     /// Makes an item for the guest and gives its number.

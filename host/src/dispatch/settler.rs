@@ -391,10 +391,10 @@ impl Settler {
         let news = News { connectors: self.connectors.clone(), connector: name.clone(), begun, ended };
         // The settlement takes the intent away, or the item with it.
         let ended = settlement.write.attempt_ended || settlement.write.after.is_none();
-        let intent = ended.then(|| (self.intents.clone(), item.id));
+        let intents = ended.then(|| self.intents.clone());
         let gone = settlement.write.after.is_none() && self.quarantine.has(item.id);
-        let record = gone.then(|| (self.quarantine.clone(), item.id));
-        Follow { dsns, news, held: None, intent, record }
+        let quarantine = gone.then(|| self.quarantine.clone());
+        Follow { dsns, news, held: None, item: item.id, intents, quarantine }
     }
 
     fn apply(&self, hop: &NextHop, effect: &QueueEffect) {
@@ -468,10 +468,11 @@ struct Follow {
     dsns: Option<Arc<Notify>>,
     news: News,
     held: Option<HandedIn>,
-    /// The intent that ends with it.
-    intent: Option<(Arc<Intents>, ItemId)>,
-    /// The quarantine record that goes with its item.
-    record: Option<(Arc<Quarantine>, ItemId)>,
+    item: ItemId,
+    /// Where the item's intent ends with it.
+    intents: Option<Arc<Intents>>,
+    /// Where the item's record goes with it.
+    quarantine: Option<Arc<Quarantine>>,
 }
 
 impl Follow {
@@ -481,12 +482,12 @@ impl Follow {
         }
         self.news.tell();
         // Not before either: one that was refused leaves the doubt, and the intent.
-        if let Some((intents, item)) = self.intent {
-            intents.forget(item);
+        if let Some(intents) = self.intents {
+            intents.forget(self.item);
         }
         // Not before either: the record of an item that is still there is wanted.
-        if let Some((quarantine, item)) = self.record {
-            quarantine.forget(item);
+        if let Some(quarantine) = self.quarantine {
+            quarantine.forget(self.item);
         }
         // Not before its settlement is durable: a crash would leave neither the file nor a word about it.
         if let Some(held) = self.held {
