@@ -24,7 +24,7 @@ use postern_model::{
 
 use crate::agents::{Consents, Gate, VersionRecord};
 use crate::breaker::{AgentBreaker, BreakerView};
-use crate::config::{AgentLimits, Config, DeliveryAgentConfig, HostConfig, Outgoing};
+use crate::config::{Config, DeliveryAgentConfig, HostConfig, Outgoing};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::server::StartError;
@@ -316,6 +316,7 @@ impl Factory {
         }
         let mut settings = RuntimeConfig::new(host.data_directory.join("agent-cache"));
         settings.max_instances = host.max_agent_instances;
+        settings.parse_budget = host.agent_parse_budget;
         let runtime = Runtime::new(settings).map_err(|e| StartError::Runtime(e.to_string()))?;
         Ok(made.insert(runtime).clone())
     }
@@ -398,32 +399,8 @@ pub fn agent_spec(config: &DeliveryAgentConfig) -> Result<AgentSpec, String> {
     spec.secrets = secrets
         .map(|(name, secret)| (name.clone(), postern_agent::Secret::new(secret.expose())))
         .collect::<BTreeMap<_, _>>();
-    apply_limits(&config.limits, &mut spec.limits);
+    spec.limits = config.limits.clone();
     Ok(spec)
-}
-
-fn apply_limits(config: &AgentLimits, limits: &mut postern_agent::Limits) {
-    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    limits.memory = bytes(config.memory);
-    limits.cpu = config.cpu;
-    limits.deadline = config.deadline;
-    limits.http_requests = config.http_requests;
-    limits.http_request_bytes = bytes(config.http_request);
-    limits.http_response_bytes = bytes(config.http_response);
-    limits.tcp_open = config.tcp_open;
-    limits.tcp_connects = config.tcp_connects;
-    limits.tcp_read = bytes(config.tcp_read);
-    limits.tcp_written = bytes(config.tcp_written);
-    limits.tcp_line = bytes(config.tcp_line);
-    limits.directory_open = bytes(u64::from(config.directory_open));
-    limits.directory_made = config.directory_made;
-    limits.directory_read = config.directory_read;
-    limits.directory_written = config.directory_written;
-    limits.directory_file = config.directory_file;
-    limits.directory_entries = bytes(u64::from(config.directory_entries));
-    limits.directory_path = bytes(config.directory_path);
-    limits.log_lines_per_call = config.log_lines;
-    limits.handles = bytes(u64::from(config.handles));
 }
 
 #[cfg(test)]

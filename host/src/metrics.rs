@@ -67,6 +67,7 @@ pub struct Metrics {
     quarantine_records: Gauge<i64>,
     agent_breaker: Family<ByConnector, Gauge>,
     agent_breaker_opened: Family<ByConnector, Counter>,
+    agent_limits: Family<ByConnectorAndWord, Counter>,
 }
 
 impl Default for Metrics {
@@ -103,6 +104,7 @@ impl Default for Metrics {
             quarantine_records: Gauge::default(),
             agent_breaker: Family::default(),
             agent_breaker_opened: Family::default(),
+            agent_limits: Family::default(),
         };
         m.register();
         m
@@ -184,6 +186,8 @@ impl Metrics {
         r.register("postern_agent_breaker", "0: mail flows, 1: one message tries, 2: mail waits", breaker);
         let opened = self.agent_breaker_opened.clone();
         r.register("postern_agent_breaker_opened", "Pauses because agents broke again and again", opened);
+        let limits = self.agent_limits.clone();
+        r.register("postern_agent_limits", "Limits that agents have hit, by their names", limits);
     }
 
     /// A message is durable.
@@ -284,6 +288,9 @@ impl Metrics {
         show(&self.agent_refusals, "directory", stats.directory_refused);
         show(&self.agent_refusals, "clocks", stats.clocks_refused);
         show(&self.agent_refusals, "random", stats.random_refused);
+        for (limit, count) in stats.limits.hit() {
+            show(&self.agent_limits, limit.key(), count);
+        }
     }
 
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.

@@ -226,7 +226,7 @@ fn an_agent_that_waits_for_ever_is_stopped_by_its_deadline() {
     let case = Case {
         agent: "loop-deliver",
         limits: "cpu = \"1h\", deadline = \"1s\"",
-        reason: &["delivery agent, deliver: not done within the deadline of 1s"],
+        reason: &["delivery agent, deliver: not done within the deadline of 1s (limit deadline = 1s)"],
     };
     let site = site([&case], "retry = \"1h\"");
     let host = site.start();
@@ -238,6 +238,9 @@ fn an_agent_that_waits_for_ever_is_stopped_by_its_deadline() {
         (!rows.is_empty()).then_some(rows)
     });
     names_all(&rows[0]["response"], &case);
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    let counted = "postern_agent_limits_total{connector=\"loop-deliver\",what=\"deadline\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
     site.audit();
     host.stop();
 }

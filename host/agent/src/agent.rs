@@ -19,6 +19,7 @@ use crate::http::{HttpClient, HttpPolicy};
 use crate::inbound::Inbound;
 use crate::instance::{Instance, OptionalIndices, Prepared};
 use crate::kept::{KeptState, StateDoor};
+use crate::limits::{Limit, LimitCounts};
 use crate::outcome;
 use crate::runtime::Runtime;
 use crate::secret::Masks;
@@ -36,8 +37,6 @@ const CONTRACT: &str = "0.1.0";
 const MAX_DESCRIPTION: usize = 128;
 /// Media types in a description.
 const MAX_ACCEPTS: usize = 100;
-/// The longest label of a far end, in bytes.
-const MAX_LABEL: usize = 256;
 
 /// What to load, and what it may do.
 #[derive(Clone, Debug)]
@@ -152,7 +151,7 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// The file is larger than [`Limits::component_bytes`].
-    #[error("{}: {size} bytes is more than component_bytes = {max}", path.display())]
+    #[error("{}: {size} bytes are too many (limit {})", path.display(), Limit::ComponentBytes.with(*max))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -284,7 +283,13 @@ impl Agent {
     ) -> Result<Self, LoadError> {
         check_ceilings(runtime, &spec.limits)?;
         let path = spec.component.clone();
-        let wasm = read(&path, spec.limits.component_bytes)?;
+        let connector = spec.connector.clone();
+        let wasm = read(&path, spec.limits.component_bytes).inspect_err(|error| {
+            if matches!(error, LoadError::TooLarge { .. }) {
+                let one = LimitCounts::from_fn(|limit| u64::from(limit == Limit::ComponentBytes));
+                runtime.hit_at_load(&connector, &one);
+            }
+        })?;
         let digest = digest(&wasm);
         if let Some(expected) = spec.sha256.clone().filter(|expected| *expected != digest) {
             return Err(LoadError::Digest { path, expected, found: digest });
@@ -298,7 +303,9 @@ impl Agent {
         let wanted = spec.delivery_protocol.clone();
         let authorities = authorities(&spec)?;
         let shared = share(runtime, spec, authorities.as_ref(), witness)?;
-        let description = runtime.handle().block_on(describe(runtime, &prepared, &shared))?;
+        let described = runtime.handle().block_on(describe(runtime, &prepared, &shared));
+        let description =
+            described.inspect_err(|_| runtime.hit_at_load(&connector, &shared.stats.snapshot().limits))?;
         if let Some(wanted) = &wanted
             && !wanted.eq_ignore_ascii_case(&description.protocol)
         {
@@ -389,25 +396,28 @@ impl Agent {
     /// The agent's own answer about the queue; or, when it trapped, overran a limit or no instance came free in time, a
     /// deferral of the queue that says so.
     pub async fn open(&self, hop: &NextHop) -> Result<AgentConnection, NotOpened> {
-        let mut instance = self.instance().await.map_err(|fault| not_opened(&fault))?;
+        let mut instance = self.instance(Phase::Open).await.map_err(|fault| not_opened(&fault))?;
         let hop = imported::types::NextHop {
             connector: hop.connector.to_string(),
             protocol: self.0.protocol.clone(),
             destination: hop.destination.to_string(),
         };
-        let limit = self.limits().deadline;
-        let deadline = instance.begin(limit);
+        let deadline = instance.begin(Phase::Open);
         let called =
             tokio::time::timeout_at(deadline, instance.agent.call_open_connection(&mut instance.store, &hop))
                 .await;
-        match instance.end(Phase::Open, limit, called) {
+        match instance.end(Phase::Open, called) {
             Ok(Ok(label)) => {
                 let kept = instance.store.data_mut().commit_kept(Phase::Open).await;
                 kept.map_err(Refusal::DeferQueue)?;
                 if let Some(witness) = self.0.shared.stats.witness() {
-                    look_at_label(witness, &label);
+                    look_at_label(witness, &label, self.limits().label);
                 }
-                let label = one_line(&label, MAX_LABEL);
+                let max = self.limits().label;
+                if label.len() > max {
+                    instance.store.data().log.hit(Limit::Label);
+                }
+                let label = one_line(&label, max);
                 let identity = self.0.identity.clone();
                 Ok(AgentConnection::new(self.0.shared.clone(), instance, label, identity))
             }
@@ -425,17 +435,16 @@ impl Agent {
         if !self.has_receipts() {
             return Ok(Vec::new());
         }
-        let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
+        let mut instance = self.instance(Phase::PollReceipts).await.map_err(|fault| fault.deferral())?;
         let Some(receipts) = instance.optional.receipts.clone() else { return Ok(Vec::new()) };
-        let limit = self.limits().deadline;
-        let deadline = instance.begin(limit);
+        let deadline = instance.begin(Phase::PollReceipts);
         let called = tokio::time::timeout_at(deadline, receipts.call_poll(&mut instance.store, ids)).await;
-        match instance.end(Phase::PollReceipts, limit, called) {
+        match instance.end(Phase::PollReceipts, called) {
             Ok(Ok(said)) => {
                 instance.store.data_mut().commit_kept(Phase::PollReceipts).await?;
-                Ok(outcome::receipts(said, self.limits(), &instance.store.data().log))
+                Ok(outcome::receipts(said, &instance.store.data().log))
             }
-            Ok(Err(text)) => Err(fault::told(Phase::PollReceipts, &text)),
+            Ok(Err(text)) => Err(fault::told(Phase::PollReceipts, &text, &instance.store.data().log)),
             Err(fault) => Err(fault.deferral()),
         }
     }
@@ -449,24 +458,24 @@ impl Agent {
         if !self.0.interfaces.probe {
             return Ok(Arrival::CannotTell);
         }
-        let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
+        let mut instance = self.instance(Phase::Probe).await.map_err(|fault| fault.deferral())?;
         let Some(probe) = instance.optional.probe.clone() else { return Ok(Arrival::CannotTell) };
-        let limit = self.limits().deadline;
-        let deadline = instance.begin(limit);
+        let deadline = instance.begin(Phase::Probe);
         let called =
             tokio::time::timeout_at(deadline, probe.call_did_it_arrive(&mut instance.store, idempotency_key))
                 .await;
-        match instance.end(Phase::Probe, limit, called) {
+        match instance.end(Phase::Probe, called) {
             Ok(Ok(exported::probe::Answer::NeverSeen)) => Ok(Arrival::NeverSeen),
             Ok(Ok(exported::probe::Answer::CannotTell)) => Ok(Arrival::CannotTell),
             Ok(Ok(exported::probe::Answer::Known(said))) => {
-                let known = outcome::outcome(said, self.limits());
+                let log = &instance.store.data().log;
+                let known = outcome::outcome(said, log);
                 known.map(Arrival::Known).map_err(|(violation, why)| {
-                    instance.store.data().log.violation(violation, &why);
-                    fault::told(Phase::Probe, &why)
+                    log.violation(violation, &why);
+                    fault::told(Phase::Probe, &why, log)
                 })
             }
-            Ok(Err(text)) => Err(fault::told(Phase::Probe, &text)),
+            Ok(Err(text)) => Err(fault::told(Phase::Probe, &text, &instance.store.data().log)),
             Err(fault) => Err(fault.deferral()),
         }
     }
@@ -478,22 +487,21 @@ impl Agent {
     /// The agent's own error, a trap, an overrun, or that it takes no call-backs, as a deferral: the provider is to call
     /// again.
     pub async fn handle_callback(&self, request: CallbackRequest) -> Result<CallbackReply, Deferral> {
-        let mut instance = self.instance().await.map_err(|fault| fault.deferral())?;
+        let mut instance = self.instance(Phase::Callback).await.map_err(|fault| fault.deferral())?;
         let Some(callback) = instance.optional.callback.clone() else {
-            return Err(fault::told(Phase::Callback, "the agent takes no call-backs"));
+            return Err(fault::failed(Phase::Callback, "the agent takes no call-backs"));
         };
-        let limit = self.limits().deadline;
-        let deadline = instance.begin(limit);
+        let deadline = instance.begin(Phase::Callback);
         let request = request.into();
         let called =
             tokio::time::timeout_at(deadline, callback.call_handle(&mut instance.store, &request)).await;
-        match instance.end(Phase::Callback, limit, called) {
+        match instance.end(Phase::Callback, called) {
             Ok(Ok(said)) => {
                 instance.store.data_mut().commit_kept(Phase::Callback).await?;
-                let receipts = outcome::receipts(said.receipts, self.limits(), &instance.store.data().log);
+                let receipts = outcome::receipts(said.receipts, &instance.store.data().log);
                 Ok(CallbackReply { status: said.status, headers: said.headers, body: said.body, receipts })
             }
-            Ok(Err(text)) => Err(fault::told(Phase::Callback, &text)),
+            Ok(Err(text)) => Err(fault::told(Phase::Callback, &text, &instance.store.data().log)),
             Err(fault) => Err(fault.deferral()),
         }
     }
@@ -502,8 +510,9 @@ impl Agent {
         &self.0.shared.limits
     }
 
-    async fn instance(&self) -> Result<Instance, Fault> {
-        start(&self.0.runtime, &self.0.prepared, &self.0.shared, self.limits().deadline).await
+    /// An instance for a call of this phase.
+    async fn instance(&self, phase: Phase) -> Result<Instance, Fault> {
+        start(&self.0.runtime, &self.0.prepared, &self.0.shared, phase, Limit::Deadline).await
     }
 }
 
@@ -515,10 +524,19 @@ async fn start(
     runtime: &Runtime,
     prepared: &Prepared,
     shared: &Arc<Shared>,
-    limit: std::time::Duration,
+    phase: Phase,
+    limit: Limit,
 ) -> Result<Instance, Fault> {
-    let Some(slot) = runtime.slot(shared.limits.slot_wait).await else {
-        let fault = Fault::no_slot(&shared.limits, runtime.config().max_instances);
+    let slot = match runtime.free_slot() {
+        Some(slot) => Some(slot),
+        None => {
+            shared.stats.limit(Limit::Instances);
+            runtime.slot(shared.limits.slot_wait).await
+        }
+    };
+    let Some(slot) = slot else {
+        let fault = Fault::no_slot(phase, &shared.limits, runtime.config().max_instances);
+        shared.stats.limit(Limit::SlotWait);
         shared.stats.fault(&fault);
         return Err(fault);
     };
@@ -531,11 +549,11 @@ async fn describe(
     shared: &Arc<Shared>,
 ) -> Result<Description, LoadError> {
     let failed = |fault: Fault| LoadError::Describe(fault.to_string());
-    let limit = shared.limits.describe_deadline;
-    let mut instance = start(runtime, prepared, shared, limit).await.map_err(failed)?;
-    let deadline = instance.begin(limit);
+    let mut instance =
+        start(runtime, prepared, shared, Phase::Describe, Limit::DescribeDeadline).await.map_err(failed)?;
+    let deadline = instance.begin(Phase::Describe);
     let called = tokio::time::timeout_at(deadline, instance.agent.call_describe(&mut instance.store)).await;
-    let said = instance.end(Phase::Describe, limit, called).map_err(failed)?;
+    let said = instance.end(Phase::Describe, called).map_err(failed)?;
     if let Some(witness) = shared.stats.witness() {
         look_at_description(witness, &said);
     }
@@ -554,11 +572,11 @@ fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn look_at_label(witness: &Witness, label: &str) {
+fn look_at_label(witness: &Witness, label: &str, max: usize) {
     if label.trim().is_empty() {
         witness.violation(Violation::Label, "the label is empty");
     }
-    witness.text(Violation::Label, "the label", label, MAX_LABEL);
+    witness.text(Violation::Label, "the label", label, max);
 }
 
 fn look_at_description(witness: &Witness, said: &exported::agent::Description) {
@@ -683,7 +701,7 @@ fn share(
     let secrets = Arc::new(secrets);
     let grants: Arc<[_]> = spec.grants.http.into();
     let limits = spec.limits;
-    let policy = HttpPolicy::new(grants.clone(), secrets.clone(), limits.http_url, limits.http_header_bytes);
+    let policy = HttpPolicy::new(grants.clone(), secrets.clone(), &limits);
     let http = (!grants.is_empty()).then(|| HttpClient::new(grants, policy, &limits, &trust, dialler));
     Ok(Arc::new(Shared {
         connector: spec.connector.into(),

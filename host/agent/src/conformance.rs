@@ -110,7 +110,7 @@ pub const RULES: &[Rule] = rules! {
     "AGT-17" texts::no_secret_is_shown
         "A secret MUST NOT stand in a log line, a label, a response or any other text."
     "AGT-18" limits::log_is_bounded
-        "An agent MUST NOT log more than `log_lines_per_call` lines in one call."
+        "An agent MUST NOT log more than `log_lines` lines in one call."
     "AGT-19" limits::memory_is_enough
         "An agent MUST NOT need more memory than `memory`."
     "AGT-20" limits::memory_stays_flat

@@ -85,15 +85,14 @@ impl AgentConnection {
     pub async fn deliver(&mut self, request: &DeliveryRequest) -> DeliveryReport {
         let Some(mut instance) = self.instance.take() else { return DeliveryReport::broken(gone()) };
         self.shared.stats.delivery();
-        let limit = self.shared.limits.deadline;
-        let (began, deadline) = (Instant::now(), instance.begin(limit));
+        let (began, deadline) = (Instant::now(), instance.begin(Phase::Deliver));
         let item = Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request));
         let called =
             tokio::time::timeout_at(deadline, instance.agent.call_deliver(&mut instance.store, item)).await;
         self.shared.stats.call_took(began.elapsed());
         // What was reported early stands, however the call ended.
         let reported = instance.store.data_mut().take_items();
-        let ended = instance.end(Phase::Deliver, limit, called).map(|said| said.map(|report| vec![report]));
+        let ended = instance.end(Phase::Deliver, called).map(|said| said.map(|report| vec![report]));
         self.reports(instance, Phase::Deliver, reported, ended).pop().unwrap_or_default()
     }
 
@@ -109,8 +108,7 @@ impl AgentConnection {
             return reports;
         };
         let mut instance = self.instance.take().expect("its batch interface was found above");
-        let limit = self.shared.limits.deadline;
-        let (began, deadline) = (Instant::now(), instance.begin(limit));
+        let (began, deadline) = (Instant::now(), instance.begin(Phase::DeliverBatch));
         let mut items = Vec::new();
         for request in requests {
             self.shared.stats.delivery();
@@ -120,7 +118,7 @@ impl AgentConnection {
             tokio::time::timeout_at(deadline, batch.call_deliver_batch(&mut instance.store, &items)).await;
         self.shared.stats.call_took(began.elapsed());
         let reported = instance.store.data_mut().take_items();
-        let ended = instance.end(Phase::DeliverBatch, limit, called);
+        let ended = instance.end(Phase::DeliverBatch, called);
         self.reports(instance, Phase::DeliverBatch, reported, ended)
     }
 
@@ -141,22 +139,30 @@ impl AgentConnection {
                 if let Some(first) = reports.first_mut() {
                     first.state = kept;
                 }
-                let (limits, log) = (&self.shared.limits, &instance.store.data().log);
+                let log = &instance.store.data().log;
                 if said.len() != reports.len() {
                     let text = format!("{} reports about {} items", said.len(), reports.len());
                     log.violation(Violation::ReportCount, &text);
                 }
                 for ((said, report), reported) in said.into_iter().zip(&mut reports).zip(&mut reported) {
                     for outcome in said.outcomes {
-                        reported.take(outcome, limits, log);
+                        reported.take(outcome, log);
                     }
-                    report.receipts = outcome::receipts(said.receipts, limits, log);
+                    report.receipts = outcome::receipts(said.receipts, log);
                     report.refusal = said.refusal.map(|said| outcome::refusal(said, log));
+                }
+                // A limit is the likely reason for an outcome that is not there.
+                let hit = log.limits_hit();
+                for (report, reported) in reports.iter_mut().zip(&reported) {
+                    let silent = report.refusal.is_none() && reported.is_missing_some();
+                    report.fault = (silent && !hit.is_empty())
+                        .then(|| fault::failed(phase, &format!("no outcome for this recipient{hit}")));
                 }
                 self.instance = Some(instance);
             }
             Ok(Err(text)) => {
-                reports.iter_mut().for_each(|report| report.fault = Some(fault::told(phase, &text)));
+                let fault = fault::told(phase, &text, &instance.store.data().log);
+                reports.iter_mut().for_each(|report| report.fault = Some(fault.clone()));
                 self.instance = Some(instance);
             }
             Err(fault) => {
@@ -189,14 +195,13 @@ impl AgentConnection {
             self.instance = Some(instance);
             return Ok(Tick { receipts: Vec::new(), next: MAX_TICK });
         };
-        let limit = self.shared.limits.deadline;
-        let deadline = instance.begin(limit);
+        let deadline = instance.begin(Phase::Tick);
         let called = tokio::time::timeout_at(deadline, session.call_tick(&mut instance.store)).await;
-        match instance.end(Phase::Tick, limit, called) {
+        match instance.end(Phase::Tick, called) {
             Ok(Ok(said)) => {
                 let kept = instance.store.data_mut().commit_kept(Phase::Tick).await;
                 let log = &instance.store.data().log;
-                let receipts = outcome::receipts(said.receipts, &self.shared.limits, log);
+                let receipts = outcome::receipts(said.receipts, log);
                 let next = Duration::from_millis(said.tick_after_ms.into()).clamp(MIN_TICK, MAX_TICK);
                 self.instance = Some(instance);
                 kept.map_err(Refusal::DeferQueue)?;
@@ -218,14 +223,13 @@ impl AgentConnection {
     /// The agent's own error, a trap or an overrun. The connection is gone all the same.
     pub async fn close(mut self) -> Result<(), Deferral> {
         let Some(mut instance) = self.instance.take() else { return Ok(()) };
-        let limit = self.shared.limits.deadline;
-        let deadline = instance.begin(limit);
+        let deadline = instance.begin(Phase::Close);
         let called =
             tokio::time::timeout_at(deadline, instance.agent.call_close_connection(&mut instance.store))
                 .await;
-        match instance.end(Phase::Close, limit, called) {
+        match instance.end(Phase::Close, called) {
             Ok(Ok(())) => instance.store.data_mut().commit_kept(Phase::Close).await,
-            Ok(Err(text)) => Err(fault::told(Phase::Close, &text)),
+            Ok(Err(text)) => Err(fault::told(Phase::Close, &text, &instance.store.data().log)),
             Err(fault) => Err(fault.deferral()),
         }
     }

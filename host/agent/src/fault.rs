@@ -1,12 +1,15 @@
 //! Fault: a call of an agent that did not end by itself, and what it says to the queue and the operator.
 
 use std::fmt;
+use std::time::Duration;
 
 use postern_model::text::one_line;
 use postern_model::{Deferral, FailureClass};
+use wasmtime::component::ResourceTableError;
 
-use crate::Limits;
 use crate::autopsy::Findings;
+use crate::limits::{Limit, Limits};
+use crate::log::AgentLog;
 use crate::state::{CpuOverrun, State};
 use crate::witness::Violation;
 
@@ -75,53 +78,59 @@ pub(crate) enum FaultKind {
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
     pub(crate) phase: Phase,
-    /// Names the limit with its value, or the cause; one line.
+    /// The cause, and each limit that the call has hit, with its value; one line.
     pub(crate) cause: String,
     /// For whoever looks into it.
     pub(crate) findings: Box<Findings>,
 }
 
 impl Fault {
-    pub(crate) fn deadline(phase: Phase, limit: std::time::Duration) -> Self {
-        let cause = format!("not done within the deadline of {limit:?}");
+    /// A call over its deadline, which is this limit.
+    pub(crate) fn deadline(phase: Phase, limit: Limit, log: &AgentLog) -> Self {
+        log.hit(limit);
+        let time = Duration::from_millis(log.limits().value(limit).unwrap_or_default());
+        let cause = format!("not done within the deadline of {time:?}{}", log.limits_hit());
         Self { kind: FaultKind::Deadline, phase, cause, findings: Box::default() }
     }
 
-    pub(crate) fn no_slot(limits: &Limits, slots: u32) -> Self {
+    /// No instance for a call, of as many as the host may have.
+    pub(crate) fn no_slot(phase: Phase, limits: &Limits, slots: u32) -> Self {
         let cause = format!(
-            "all {slots} agent instances of this host are in use (waited slot_wait = {:?})",
-            limits.slot_wait
+            "all {slots} agent instances of this host are in use (limits {}, {})",
+            limits.shown(Limit::SlotWait),
+            Limit::Instances.with(slots.into())
         );
-        Self { kind: FaultKind::NoSlot, phase: Phase::Open, cause, findings: Box::default() }
+        Self { kind: FaultKind::NoSlot, phase, cause, findings: Box::default() }
     }
 
     /// Finds out what an error of the runtime means.
     pub(crate) fn of(phase: Phase, error: &wasmtime::Error, state: &State) -> Self {
-        let limits = &state.shared.limits;
+        let (limits, log) = (&state.shared.limits, &state.log);
         let findings = Box::new(Findings::of(Some(error), state));
         if error.is::<CpuOverrun>() {
-            let cause = format!("over its processor time of {:?}", limits.cpu);
+            log.hit(Limit::Cpu);
+            let cause = format!("over its processor time of {:?}{}", limits.cpu, log.limits_hit());
             return Self { kind: FaultKind::Cpu, phase, cause, findings };
         }
         let root = error.root_cause().to_string();
         let root = one_line(root.lines().next().unwrap_or_default(), MAX_CAUSE);
         // A refused allocation has no trap of its own: the guest fails in its own way soon after.
         if let Some(refused) = state.memory.refused() {
-            return Self {
-                kind: FaultKind::Memory,
-                phase,
-                cause: format!("out of memory: {refused} ({root})"),
-                findings,
-            };
+            let cause = format!("out of memory: {refused}{}: {root}", log.limits_hit());
+            return Self { kind: FaultKind::Memory, phase, cause, findings };
         }
-        let cause = if root.contains("allocated for hostcalls") {
-            let cause =
-                format!("handed over more than host_call_bytes = {} bytes at once", limits.host_call_bytes);
-            state.shared.stats.violation(Violation::HostCall, &cause);
-            cause
-        } else {
-            format!("trapped: {root}")
+        let limit = limit_of(error, &root);
+        limit.inspect(|limit| log.hit(*limit));
+        let cause = match limit {
+            Some(Limit::HostCallBytes) => {
+                let limit = limits.shown(Limit::HostCallBytes);
+                let cause = format!("handed over more than {limit} at once");
+                state.shared.stats.violation(Violation::HostCall, &cause);
+                cause
+            }
+            _ => format!("trapped: {root}"),
         };
+        let cause = format!("{cause}{}", log.limits_hit());
         Self { kind: FaultKind::Trap, phase, cause, findings }
     }
 
@@ -148,9 +157,31 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What an agent's own error text becomes.
-pub(crate) fn told(phase: Phase, text: &str) -> Deferral {
-    let text = one_line(text, MAX_CAUSE * 2);
+/// The limit that the engine's own error is about. It has words for them, and types for few.
+fn limit_of(error: &wasmtime::Error, root: &str) -> Option<Limit> {
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return Some(Limit::Resources);
+    }
+    let words = [
+        ("allocated for hostcalls", Limit::HostCallBytes),
+        ("store handle limit exceeded", Limit::Handles),
+        ("instance count too high", Limit::CoreInstances),
+        ("memory count too high", Limit::Memories),
+        ("table count too high", Limit::Tables),
+        ("random: ", Limit::RandomBytes),
+    ];
+    words.into_iter().find(|(words, _)| root.contains(words)).map(|(_, limit)| limit)
+}
+
+/// What an agent's own error text becomes, with the limits that its call has hit.
+pub(crate) fn told(phase: Phase, text: &str, log: &AgentLog) -> Deferral {
+    let hit = log.limits_hit();
+    let text = one_line(text, (MAX_CAUSE * 2).saturating_sub(hit.len()));
+    failed(phase, &format!("{text}{hit}"))
+}
+
+/// A deferral for something that went wrong in a call.
+pub(crate) fn failed(phase: Phase, text: &str) -> Deferral {
     Deferral {
         class: FailureClass::default(),
         ..Deferral::new(451, (4, 3, 0), &format!("delivery agent, {phase}: {text}"), "")

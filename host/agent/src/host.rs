@@ -87,9 +87,12 @@ impl http::Host for State {
             Ok(client) => client.send(request, self.outbound.patience()).await,
             Err(denied) => Err(denied.into()),
         };
-        if let Err(http::Fault::Denied(why)) = &answer {
-            self.log.refused(Capability::Http, &target, why);
-        }
-        Ok(answer)
+        Ok(answer.map_err(|unsent| {
+            unsent.limit.inspect(|limit| self.log.hit(*limit));
+            if let http::Fault::Denied(why) = &unsent.fault {
+                self.log.refused(Capability::Http, &target, why);
+            }
+            unsent.fault
+        }))
     }
 }

@@ -5,6 +5,7 @@ use wasmtime::Result;
 
 use crate::BoxFuture;
 use crate::bindings::imported::inbound as wit;
+use crate::limits::Limit;
 use crate::log::Capability;
 use crate::state::State;
 
@@ -46,12 +47,16 @@ impl State {
             return Err(format!("a remote id has 1 to {MAX_REMOTE_ID} bytes"));
         }
         if said.recipients.is_empty() || said.recipients.len() > limits.inbound_recipients {
+            if !said.recipients.is_empty() {
+                self.log.hit(Limit::InboundRecipients);
+            }
             return Err(format!(
                 "a message has 1 to inbound_recipients = {} recipients",
                 limits.inbound_recipients
             ));
         }
         if said.content.len() > limits.inbound_bytes {
+            self.log.hit(Limit::InboundBytes);
             return Err(format!("the content has more than inbound_bytes = {} bytes", limits.inbound_bytes));
         }
         let message = InboundMessage {

@@ -9,6 +9,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::bindings::exported;
 use crate::fault::{Fault, Phase};
+use crate::limits::{Limit, Limits};
 use crate::state::{Shared, State};
 
 /// A component, linked and with its exports found.
@@ -59,6 +60,8 @@ pub(crate) struct Instance {
     pub(crate) agent: exported::agent::Guest,
     pub(crate) optional: Optional,
     shared: Arc<Shared>,
+    /// What the time of its calls is called: the deadline of the agent's description, or of everything else.
+    deadline: Limit,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -75,11 +78,11 @@ impl Instance {
         prepared: &Prepared,
         shared: &Arc<Shared>,
         slot: OwnedSemaphorePermit,
-        limit: Duration,
+        limit: Limit,
     ) -> Result<Self, Fault> {
         let mut store = new_store(engine, shared);
-        let deadline = Instant::now() + limit;
-        store.data_mut().begin_call(deadline);
+        let deadline = Instant::now() + time(&shared.limits, limit);
+        store.data_mut().begin_call(Phase::Start, deadline);
         let made = tokio::time::timeout_at(deadline.into(), async {
             let instance = prepared.pre.instantiate_async(&mut store).await?;
             let agent = prepared.agent.load(&mut store, &instance)?;
@@ -93,18 +96,20 @@ impl Instance {
             Ok(Err(error)) => {
                 return Err(ended(shared, Fault::of(Phase::Start, &error, store.data()), Some(&error)));
             }
-            Err(_) => return Err(ended(shared, Fault::deadline(Phase::Start, limit), None)),
+            Err(_) => {
+                return Err(ended(shared, Fault::deadline(Phase::Start, limit, &store.data().log), None));
+            }
         };
         shared.stats.instance_made();
-        Ok(Self { store, agent, optional, shared: shared.clone(), _slot: slot })
+        Ok(Self { store, agent, optional, shared: shared.clone(), deadline: limit, _slot: slot })
     }
 
     /// Starts the allowance of a call and gives the moment when it must be done.
-    pub(crate) fn begin(&mut self, limit: Duration) -> tokio::time::Instant {
-        let deadline = Instant::now() + limit;
+    pub(crate) fn begin(&mut self, phase: Phase) -> tokio::time::Instant {
+        let deadline = Instant::now() + time(&self.shared.limits, self.deadline(phase));
         // A store that is used again would else yield at once, for the epochs since its last call.
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin_call(deadline);
+        self.store.data_mut().begin_call(phase, deadline);
         deadline.into()
     }
 
@@ -112,7 +117,6 @@ impl Instance {
     pub(crate) fn end<R>(
         &mut self,
         phase: Phase,
-        limit: Duration,
         called: Result<wasmtime::Result<R>, tokio::time::error::Elapsed>,
     ) -> Result<R, Fault> {
         self.store.data_mut().end_call();
@@ -121,9 +125,32 @@ impl Instance {
             Ok(Err(error)) => {
                 Err(ended(&self.shared, Fault::of(phase, &error, self.store.data()), Some(&error)))
             }
-            Err(_) => Err(ended(&self.shared, Fault::deadline(phase, limit), None)),
+            Err(_) => {
+                let fault = Fault::deadline(phase, self.deadline(phase), &self.store.data().log);
+                Err(ended(&self.shared, fault, None))
+            }
         }
     }
+
+    /// The limit that bounds a call: the shorter one of those for this phase and for any call.
+    fn deadline(&self, phase: Phase) -> Limit {
+        let limits = &self.shared.limits;
+        let own = match phase {
+            Phase::Open => Limit::OpenDeadline,
+            Phase::Close => Limit::CloseDeadline,
+            Phase::Tick => Limit::TickDeadline,
+            Phase::PollReceipts => Limit::PollDeadline,
+            Phase::Callback => Limit::CallbackDeadline,
+            Phase::Probe => Limit::ProbeDeadline,
+            Phase::Start | Phase::Describe | Phase::Deliver | Phase::DeliverBatch => return self.deadline,
+        };
+        if time(limits, own) < time(limits, self.deadline) { own } else { self.deadline }
+    }
+}
+
+/// A limit of time.
+fn time(limits: &Limits, limit: Limit) -> Duration {
+    Duration::from_millis(limits.value(limit).unwrap_or_default())
 }
 
 fn ended(shared: &Shared, fault: Fault, error: Option<&wasmtime::Error>) -> Fault {

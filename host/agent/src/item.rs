@@ -122,13 +122,13 @@ impl State {
         &mut self,
         item: &Resource<ItemResource>,
     ) -> Result<std::result::Result<Arc<Views>, String>> {
-        let shared = self.shared.clone();
+        let (shared, log) = (self.shared.clone(), self.log.clone());
         let known = self.item(item.rep())?;
         if let Some(views) = &known.views {
             return Ok(views.clone());
         }
         let content = known.request.content.clone();
-        let views = Views::parse(content, &shared.limits, &shared.parse_budget).await.map(Arc::new);
+        let views = Views::parse(content, &log, &shared.parse_budget).await.map(Arc::new);
         self.item(item.rep())?.views = Some(views.clone());
         Ok(views)
     }
@@ -191,8 +191,8 @@ impl wit::HostItem for State {
     }
 
     fn report(&mut self, item: Resource<ItemResource>, outcome: types::RecipientOutcome) -> Result<()> {
-        let (shared, log) = (self.shared.clone(), self.log.clone());
-        self.item(item.rep())?.reported.take(outcome, &shared.limits, &log);
+        let log = self.log.clone();
+        self.item(item.rep())?.reported.take(outcome, &log);
         Ok(())
     }
 

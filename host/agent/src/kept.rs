@@ -13,6 +13,7 @@ use wasmtime::Result;
 use crate::BoxFuture;
 use crate::bindings::imported::state as wit;
 use crate::fault::{self, Phase};
+use crate::limits::Limit;
 use crate::log::Capability;
 use crate::state::State;
 
@@ -129,6 +130,7 @@ impl State {
         let (less, more) = (size(&key, before.as_ref()), size(&key, value.as_ref()));
         let bytes = now.saturating_sub(less).saturating_add(more);
         if more > less && bytes > door.quota {
+            self.log.hit_at(Limit::State.with(door.quota));
             return Err(wit::Fault::Quota);
         }
         self.kept.bytes = Some(bytes);
@@ -154,7 +156,12 @@ impl State {
     pub(crate) async fn commit_kept(&mut self, phase: Phase) -> std::result::Result<(), Deferral> {
         let (Some(change), Some(door)) = (self.kept.take(), self.shared.state.clone()) else { return Ok(()) };
         // The change is durable when this returns: only then is the call's own answer believed.
-        door.store.commit(change).await.map_err(|error| fault::told(phase, &error.to_string()))
+        door.store.commit(change).await.map_err(|error| {
+            if matches!(error, NotCommitted::Full) {
+                self.log.hit_at(Limit::State.with(door.quota));
+            }
+            fault::told(phase, &error.to_string(), &self.log)
+        })
     }
 }
 

@@ -51,7 +51,7 @@ pub use grants::{Access, Clocks, DirectoryGrant, GrantError, Grants, HttpGrant, 
 pub use inbound::{Inbound, InboundMessage};
 pub use kept::{KeptState, NotCommitted};
 pub use latency::Latency;
-pub use limits::Limits;
+pub use limits::{Limit, LimitCounts, Limits, Shown, Unit};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use secret::Secret;
 pub use stats::AgentStats;

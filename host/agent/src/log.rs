@@ -1,4 +1,5 @@
-//! AgentLog: what an agent says and what the host says about it, rate limited and cleaned, as `tracing` events.
+//! AgentLog: what an agent says and what the host says about it, rate limited and cleaned, as `tracing` events; and the
+//! limits that the running call has hit.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +8,12 @@ use std::time::{Duration, Instant};
 use postern_model::text::one_line;
 use tracing::Level;
 
-use crate::Limits;
+use crate::fault::Phase;
+use crate::limits::Shown;
 use crate::secret::Masks;
 use crate::stats::Stats;
 use crate::witness::{Violation, Witness};
+use crate::{Limit, Limits};
 
 /// The longest name of something that was refused, in bytes.
 const MAX_TARGET: usize = 200;
@@ -62,73 +65,93 @@ struct Shared {
     connector: Arc<str>,
     stats: Arc<Stats>,
     masks: Arc<Masks>,
-    line: usize,
-    per_call: u32,
-    per_second: u32,
-    allowance: Mutex<Allowance>,
+    limits: Limits,
+    call: Mutex<Call>,
 }
 
-struct Allowance {
+/// What the running call has used and met.
+struct Call {
+    phase: Phase,
     second: Instant,
     in_second: u32,
     in_call: u32,
     dropped: u32,
+    /// Limits that it has hit and that may be why it goes wrong, each once.
+    hit: Vec<Shown>,
 }
 
-impl Allowance {
-    fn take(&mut self, per_call: u32, per_second: u32) -> bool {
+impl Call {
+    /// The right to one more line, or the limit that it would break.
+    fn line(&mut self, limits: &Limits) -> Result<(), Limit> {
         let now = Instant::now();
         if now.duration_since(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.in_second = 0;
         }
-        if self.in_second >= per_second || self.in_call >= per_call {
+        let broken = if self.in_call >= limits.log_lines {
+            Some(Limit::LogLines)
+        } else {
+            (self.in_second >= limits.log_lines_per_second).then_some(Limit::LogLinesPerSecond)
+        };
+        if let Some(limit) = broken {
             self.dropped = self.dropped.saturating_add(1);
-            return false;
+            return Err(limit);
         }
         self.in_second += 1;
         self.in_call += 1;
-        true
+        Ok(())
     }
 }
 
 impl AgentLog {
     pub(crate) fn new(connector: Arc<str>, limits: &Limits, stats: Arc<Stats>, masks: Arc<Masks>) -> Self {
-        let allowance = Allowance { second: Instant::now(), in_second: 0, in_call: 0, dropped: 0 };
-        Self(Arc::new(Shared {
-            connector,
-            stats,
-            masks,
-            line: limits.log_line,
-            per_call: limits.log_lines_per_call,
-            per_second: limits.log_lines_per_second,
-            allowance: Mutex::new(allowance),
-        }))
+        let call = Call {
+            phase: Phase::Start,
+            second: Instant::now(),
+            in_second: 0,
+            in_call: 0,
+            dropped: 0,
+            hit: Vec::new(),
+        };
+        Self(Arc::new(Shared { connector, stats, masks, limits: limits.clone(), call: Mutex::new(call) }))
     }
 
     /// A line of the agent's.
     pub(crate) fn line(&self, level: Level, text: &str) {
         if let Some(witness) = self.witness() {
-            witness.line(level, text, self.0.per_call);
+            witness.line(level, text, self.0.limits.log_lines);
         }
         self.limited(level, text);
     }
 
     fn limited(&self, level: Level, text: &str) {
-        if self.allowance(|a| a.take(self.0.per_call, self.0.per_second)) {
-            emit(&self.0.connector, level, &one_line(&self.0.masks.apply(text), self.0.line));
+        if self.may_say() {
+            emit(&self.0.connector, level, &self.shown(text, self.0.limits.log_line));
         }
+    }
+
+    /// Takes the right to one more line.
+    fn may_say(&self) -> bool {
+        self.call(|call| call.line(&self.0.limits)).inspect_err(|limit| self.hit(*limit)).is_ok()
+    }
+
+    /// A text without secrets, on one line and cut.
+    fn shown(&self, text: &str, max: usize) -> String {
+        let text = self.0.masks.apply(text);
+        if text.len() > max {
+            self.hit(Limit::LogLine);
+        }
+        one_line(&text, max)
     }
 
     /// Counts and logs that the agent was refused something: what it asked for, and why it does not get it. The line
     /// counts as one of the agent's, which may refuse itself into silence but not out of the count.
     pub(crate) fn refused(&self, capability: Capability, target: &str, why: &str) {
         self.0.stats.refused(capability);
-        if !self.allowance(|a| a.take(self.0.per_call, self.0.per_second)) {
+        if !self.may_say() {
             return;
         }
-        let shown = |text: &str, max: usize| one_line(&self.0.masks.apply(text), max);
-        let (to, why) = (shown(target, MAX_TARGET), shown(why, self.0.line));
+        let (to, why) = (self.shown(target, MAX_TARGET), self.shown(why, self.0.limits.log_line));
         let connector = &*self.0.connector;
         tracing::warn!(target: "postern::agent", connector, %capability, to, "the agent was refused: {why}");
     }
@@ -149,9 +172,46 @@ impl AgentLog {
         self.0.stats.witness()
     }
 
+    /// Counts that a limit of the agent's own was hit, and notes it as a reason if the call goes wrong.
+    pub(crate) fn hit(&self, limit: Limit) {
+        self.hit_at(self.0.limits.shown(limit));
+    }
+
+    /// As [`Self::hit`], for any limit with its value.
+    pub(crate) fn hit_at(&self, shown: Shown) {
+        self.0.stats.limit(shown.limit());
+        if !shown.limit().only_cuts() {
+            self.call(|call| {
+                if !call.hit.contains(&shown) {
+                    call.hit.push(shown);
+                }
+            });
+        }
+    }
+
+    /// The limits that the call has hit so far, as what goes behind a reason: ` (limit cpu = 10s)`; empty when there are
+    /// none.
+    pub(crate) fn limits_hit(&self) -> String {
+        self.call(|call| listed(&call.hit, ""))
+    }
+
+    /// As [`Self::limits_hit`], with the call named, for a reason that does not name it:
+    /// ` (limit http_requests = 100 in deliver)`.
+    pub(crate) fn limits_hit_and_phase(&self) -> String {
+        self.call(|call| listed(&call.hit, &format!(" in {}", call.phase)))
+    }
+
+    /// The limits of the instance.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
     /// Starts the allowance of a call.
-    pub(crate) fn begin_call(&self) {
-        self.allowance(|a| (a.in_call, a.dropped) = (0, 0));
+    pub(crate) fn begin_call(&self, phase: Phase) {
+        self.call(|call| {
+            (call.phase, call.in_call, call.dropped) = (phase, 0, 0);
+            call.hit.clear();
+        });
         if let Some(witness) = self.witness() {
             witness.begin_call();
         }
@@ -159,21 +219,30 @@ impl AgentLog {
 
     /// Says how many lines of the call were dropped, if any.
     pub(crate) fn end_call(&self) {
-        let dropped = self.allowance(|a| std::mem::take(&mut a.dropped));
+        let dropped = self.call(|call| std::mem::take(&mut call.dropped));
         if dropped > 0 {
             self.0.stats.log_lines_dropped(dropped);
-            let text = format!(
-                "{dropped} log lines dropped (log_lines_per_call = {}, log_lines_per_second = {})",
-                self.0.per_call, self.0.per_second
-            );
+            let shown = |limit| self.0.limits.shown(limit);
+            let (in_call, in_second) = (shown(Limit::LogLines), shown(Limit::LogLinesPerSecond));
+            let text = format!("{dropped} log lines dropped ({in_call}, {in_second})");
             emit(&self.0.connector, Level::WARN, &text);
         }
     }
 
-    fn allowance<R>(&self, change: impl FnOnce(&mut Allowance) -> R) -> R {
+    fn call<R>(&self, change: impl FnOnce(&mut Call) -> R) -> R {
         // Plain counters are in order even after a panic elsewhere.
-        change(&mut self.0.allowance.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.call.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn listed(hit: &[Shown], place: &str) -> String {
+    let word = match hit.len() {
+        0 => return String::new(),
+        1 => "limit",
+        _ => "limits",
+    };
+    let names: Vec<_> = hit.iter().map(ToString::to_string).collect();
+    format!(" ({word} {}{place})", names.join(", "))
 }
 
 fn emit(connector: &str, level: Level, text: &str) {

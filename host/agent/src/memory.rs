@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Result};
 
-use crate::Limits;
+use crate::log::AgentLog;
 use crate::stats::Stats;
+use crate::{Limit, Limits};
 
 /// Counts what one store has.
 pub(crate) struct MemoryLimiter {
@@ -19,6 +20,7 @@ pub(crate) struct MemoryLimiter {
     refused: Option<String>,
     /// Where all instances of the agent are counted.
     stats: Arc<Stats>,
+    log: AgentLog,
 }
 
 impl Drop for MemoryLimiter {
@@ -28,7 +30,7 @@ impl Drop for MemoryLimiter {
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(limits: &Limits, stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(limits: &Limits, stats: Arc<Stats>, log: AgentLog) -> Self {
         Self {
             max_memory: limits.memory,
             max_elements: limits.table_elements,
@@ -39,6 +41,7 @@ impl MemoryLimiter {
             elements: 0,
             refused: None,
             stats,
+            log,
         }
     }
 
@@ -47,7 +50,7 @@ impl MemoryLimiter {
         self.memory
     }
 
-    /// What was refused since [`Self::forget`], with the limit.
+    /// What was refused since [`Self::forget`]. The log knows by which limit.
     pub(crate) fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }
@@ -62,7 +65,8 @@ impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory - current.min(self.memory) + desired;
         if total > self.max_memory {
-            self.refused = Some(format!("asked for {total} bytes, memory = {} bytes", self.max_memory));
+            self.refused = Some(format!("asked for {total} bytes"));
+            self.log.hit(Limit::Memory);
             return Ok(false);
         }
         self.stats.memory_changed(self.memory, total);
@@ -73,8 +77,8 @@ impl ResourceLimiter for MemoryLimiter {
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.elements - current.min(self.elements) + desired;
         if total > self.max_elements {
-            self.refused =
-                Some(format!("asked for {total} table elements, table_elements = {}", self.max_elements));
+            self.refused = Some(format!("asked for {total} table elements"));
+            self.log.hit(Limit::TableElements);
             return Ok(false);
         }
         self.elements = total;

@@ -7,7 +7,7 @@ use postern_model::{
     Response, TypedAddress,
 };
 
-use crate::Limits;
+use crate::Limit;
 use crate::bindings::imported::types as wit;
 use crate::log::AgentLog;
 use crate::witness::{Violation, Witness};
@@ -31,11 +31,13 @@ impl Reported {
     }
 
     /// Takes one outcome, unless it is about nobody, a repeat, or over the limit.
-    pub(crate) fn take(&mut self, said: wit::RecipientOutcome, limits: &Limits, log: &AgentLog) {
+    pub(crate) fn take(&mut self, said: wit::RecipientOutcome, log: &AgentLog) {
         self.heard += 1;
-        if self.heard > limits.outcomes {
-            if self.heard == limits.outcomes + 1 {
-                let text = format!("more than outcomes = {} outcomes: the rest is ignored", limits.outcomes);
+        let max = log.limits().outcomes;
+        if self.heard > max {
+            if self.heard == max + 1 {
+                log.hit(Limit::Outcomes);
+                let text = format!("more than outcomes = {max} outcomes: the rest is ignored");
                 log.violation(Violation::TooManyOutcomes, &text);
             }
             return;
@@ -52,9 +54,14 @@ impl Reported {
             }
             Ok(at) => {
                 self.expected[at].1 = true;
-                self.outcomes.push(recipient_outcome(said, limits, log));
+                self.outcomes.push(recipient_outcome(said, log));
             }
         }
+    }
+
+    /// Whether some recipient has no outcome.
+    pub(crate) fn is_missing_some(&self) -> bool {
+        self.expected.iter().any(|(_, said)| !said)
     }
 
     pub(crate) fn into_outcomes(self) -> Vec<RecipientOutcome> {
@@ -62,20 +69,56 @@ impl Reported {
     }
 }
 
-fn recipient_outcome(said: wit::RecipientOutcome, limits: &Limits, log: &AgentLog) -> RecipientOutcome {
+fn recipient_outcome(said: wit::RecipientOutcome, log: &AgentLog) -> RecipientOutcome {
     if let Some(witness) = log.witness() {
         look_at(witness, &said);
     }
-    let outcome = outcome(said.outcome, limits).unwrap_or_else(|(violation, why)| {
+    let mut outcome = outcome(said.outcome, log).unwrap_or_else(|(violation, why)| {
         log.violation(violation, &format!("recipient {}: {why}", said.recipient));
         Outcome::Deferred(Deferral::new(451, (4, 3, 0), &why, "protocol-error"))
     });
+    if let Outcome::Deferred(deferral) = &mut outcome {
+        with_limits(&mut deferral.response, log);
+    }
     RecipientOutcome {
-        remote_id: said.remote_id,
-        details: said.details,
+        remote_id: said.remote_id.map(|id| detail_text(&id, log)),
+        details: details(said.details, log),
         ..RecipientOutcome::new(said.recipient, outcome)
     }
     .cleaned()
+}
+
+/// Adds to the agent's words, which may not tell, the limits that its call has hit.
+fn with_limits(response: &mut Response, log: &AgentLog) {
+    let hit = log.limits_hit_and_phase();
+    if hit.is_empty() {
+        return;
+    }
+    let room = Response::MAX_TEXT.saturating_sub(hit.len());
+    let text = format!("{}{hit}", one_line(&response.text, room));
+    response.text = one_line(&text, Response::MAX_TEXT);
+}
+
+/// The details of a recipient or receipt, as many and as long as the limits allow.
+fn details(mut said: Vec<(String, String)>, log: &AgentLog) -> Vec<(String, String)> {
+    let max = log.limits().details;
+    if said.len() > max {
+        log.hit(Limit::Details);
+        said.truncate(max);
+    }
+    said.into_iter().map(|(name, value)| (detail_text(&name, log), detail_text(&value, log))).collect()
+}
+
+fn detail_text(said: &str, log: &AgentLog) -> String {
+    bounded(said, Limit::DetailText, log.limits().detail_text, log)
+}
+
+/// A text on one line, cut at a limit.
+fn bounded(said: &str, limit: Limit, max: usize, log: &AgentLog) -> String {
+    if said.len() > max {
+        log.hit(limit);
+    }
+    one_line(said, max)
 }
 
 /// Notes texts that the host will cut or clean.
@@ -102,17 +145,17 @@ fn look_at(witness: &Witness, said: &wit::RecipientOutcome) {
 }
 
 /// The outcome, or which rule it breaks and how.
-pub(crate) fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, (Violation, String)> {
+pub(crate) fn outcome(said: wit::Outcome, log: &AgentLog) -> Result<Outcome, (Violation, String)> {
     let outcome = match said {
-        wit::Outcome::Delivered(r) => Outcome::Delivered(response(&r)),
-        wit::Outcome::Relayed(r) => Outcome::Relayed(response(&r)),
-        wit::Outcome::Expanded(r) => Outcome::Expanded(response(&r)),
+        wit::Outcome::Delivered(r) => Outcome::Delivered(response(&r, log)),
+        wit::Outcome::Relayed(r) => Outcome::Relayed(response(&r, log)),
+        wit::Outcome::Expanded(r) => Outcome::Expanded(response(&r, log)),
         wit::Outcome::Accepted(p) => {
-            Outcome::Accepted(pending(p, limits).map_err(|why| (Violation::ReceiptIds, why))?)
+            Outcome::Accepted(pending(p, log).map_err(|why| (Violation::ReceiptIds, why))?)
         }
-        wit::Outcome::Deferred(d) => Outcome::Deferred(deferral(&d)),
+        wit::Outcome::Deferred(d) => Outcome::Deferred(deferral(&d, log)),
         wit::Outcome::Failed(f) => {
-            Outcome::Failed { response: response(&f.response), class: FailureClass::new(&f.class) }
+            Outcome::Failed { response: response(&f.response, log), class: FailureClass::new(&f.class) }
         }
     };
     if outcome.code_fits() {
@@ -122,35 +165,42 @@ pub(crate) fn outcome(said: wit::Outcome, limits: &Limits) -> Result<Outcome, (V
     Err((Violation::UnfitCode, format!("the agent reported `{word}` with {response}: the code does not fit")))
 }
 
-fn pending(said: wit::Pending, limits: &Limits) -> Result<Pending, String> {
+fn pending(said: wit::Pending, log: &AgentLog) -> Result<Pending, String> {
+    let max = log.limits().receipt_ids;
     if said.receipt_ids.is_empty() {
         return Err("the agent reported `accepted` without a receipt id".to_owned());
     }
-    if said.receipt_ids.len() > limits.receipt_ids {
-        return Err(format!("the agent reported more than receipt_ids = {} receipt ids", limits.receipt_ids));
+    if said.receipt_ids.len() > max {
+        log.hit(Limit::ReceiptIds);
+        return Err(format!("the agent reported more than receipt_ids = {max} receipt ids"));
     }
-    if let Some(id) = said.receipt_ids.iter().find(|id| !is_id(id, limits)) {
+    if let Some(id) = said.receipt_ids.iter().find(|id| !is_id(id, log)) {
         return Err(format!("the agent reported a receipt id that cannot be kept: {:?}", one_line(id, 60)));
     }
     Ok(Pending {
         receipt_ids: said.receipt_ids,
-        response: response(&said.response),
+        response: response(&said.response, log),
         expires_after: said.expires_after.map(|s| SignedDuration::from_secs(s.into())),
     })
 }
 
 /// An id must come back byte for byte, so it is never cleaned: it is fit or it is not.
-fn is_id(id: &str, limits: &Limits) -> bool {
-    !id.is_empty() && id.len() <= limits.receipt_id && !id.chars().any(char::is_control)
+fn is_id(id: &str, log: &AgentLog) -> bool {
+    if id.len() > log.limits().receipt_id {
+        log.hit(Limit::ReceiptId);
+        return false;
+    }
+    !id.is_empty() && !id.chars().any(char::is_control)
 }
 
-fn response(said: &wit::Response) -> Response {
-    Response::new(said.code, said.status, &said.text)
+fn response(said: &wit::Response, log: &AgentLog) -> Response {
+    let text = bounded(&said.text, Limit::Text, log.limits().text, log);
+    Response::new(said.code, said.status, &text)
 }
 
-fn deferral(said: &wit::Deferral) -> Deferral {
+fn deferral(said: &wit::Deferral, log: &AgentLog) -> Deferral {
     Deferral {
-        response: response(&said.response),
+        response: response(&said.response, log),
         class: FailureClass::new(&said.class),
         retry_after: said.retry_after.map(|s| SignedDuration::from_secs(s.into())),
     }
@@ -167,13 +217,14 @@ pub(crate) fn refusal(said: wit::Refusal, log: &AgentLog) -> Refusal {
     }
     let (refusal, response, fits) = match said {
         wit::Refusal::DeferQueue(said) => {
-            let deferral = deferral(&said);
+            let mut deferral = deferral(&said, log);
+            with_limits(&mut deferral.response, log);
             let response = deferral.response.clone();
             let fits = response.is_temporary();
             (Refusal::DeferQueue(deferral), response, fits)
         }
         wit::Refusal::FailQueue(said) => {
-            let response = response(&said.response);
+            let response = response(&said.response, log);
             let class = FailureClass::new(&said.class);
             let fits = response.is_permanent();
             (Refusal::FailQueue { response: response.clone(), class }, response, fits)
@@ -191,16 +242,18 @@ pub(crate) fn refusal(said: wit::Refusal, log: &AgentLog) -> Refusal {
 }
 
 /// The receipts that can be believed.
-pub(crate) fn receipts(said: Vec<wit::Receipt>, limits: &Limits, log: &AgentLog) -> Vec<Receipt> {
-    if said.len() > limits.receipts {
-        let text = format!("{} receipts: only receipts = {} are taken", said.len(), limits.receipts);
+pub(crate) fn receipts(said: Vec<wit::Receipt>, log: &AgentLog) -> Vec<Receipt> {
+    let max = log.limits().receipts;
+    if said.len() > max {
+        log.hit(Limit::Receipts);
+        let text = format!("{} receipts: only receipts = {max} are taken", said.len());
         log.violation(Violation::UnfitReceipt, &text);
     }
-    said.into_iter().take(limits.receipts).filter_map(|said| receipt(said, limits, log)).collect()
+    said.into_iter().take(max).filter_map(|said| receipt(said, log)).collect()
 }
 
-fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receipt> {
-    if !is_id(&said.id, limits) {
+fn receipt(said: wit::Receipt, log: &AgentLog) -> Option<Receipt> {
+    if !is_id(&said.id, log) {
         let text = format!("a receipt with the id {:?} is ignored", one_line(&said.id, 60));
         log.violation(Violation::UnfitReceipt, &text);
         return None;
@@ -210,19 +263,19 @@ fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receip
         return None;
     };
     let (state, fits, word) = match said.state {
-        wit::ReceiptState::Pending(r) => (ReceiptState::Pending(response(&r)), true, "pending"),
+        wit::ReceiptState::Pending(r) => (ReceiptState::Pending(response(&r, log)), true, "pending"),
         wit::ReceiptState::Delivered(r) => {
-            let r = response(&r);
+            let r = response(&r, log);
             let fits = r.is_success();
             (ReceiptState::Delivered(r), fits, "delivered")
         }
         wit::ReceiptState::Failed(f) => {
-            let response = response(&f.response);
+            let response = response(&f.response, log);
             let fits = response.is_permanent();
             (ReceiptState::Failed { response, class: FailureClass::new(&f.class) }, fits, "failed")
         }
         wit::ReceiptState::Retry(d) => {
-            let d = deferral(&d);
+            let d = deferral(&d, log);
             let fits = d.response.is_temporary();
             (ReceiptState::Retry(d), fits, "retry")
         }
@@ -233,7 +286,7 @@ fn receipt(said: wit::Receipt, limits: &Limits, log: &AgentLog) -> Option<Receip
         return None;
     }
     let details = RecipientOutcome {
-        details: said.details,
+        details: details(said.details, log),
         ..RecipientOutcome::new(0, Outcome::Delivered(Response::new(250, (2, 0, 0), "")))
     };
     Some(Receipt { id: said.id, address, state, details: details.cleaned().details })
@@ -254,6 +307,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::Limits;
     use crate::stats::Stats;
 
     fn log() -> AgentLog {
@@ -270,7 +324,7 @@ mod tests {
 
     fn take(outcome: wit::Outcome) -> RecipientOutcome {
         let mut reported = Reported::new([3].into_iter());
-        reported.take(about(3, outcome), &Limits::default(), &log());
+        reported.take(about(3, outcome), &log());
         reported.into_outcomes().remove(0)
     }
 
@@ -314,13 +368,28 @@ mod tests {
             details,
             ..about(0, wit::Outcome::Delivered(said(250, 2)))
         };
-        reported.take(outcome, &Limits::default(), &log());
+        reported.take(outcome, &log());
         let got = reported.into_outcomes().remove(0);
         assert_eq!(
             (got.details.len(), got.remote_id.as_deref()),
             (RecipientOutcome::MAX_DETAILS, Some("a b"))
         );
         assert!(got.details.iter().all(|(n, v)| n == "name" && v.len() <= RecipientOutcome::MAX_DETAIL_TEXT));
+    }
+
+    #[test]
+    fn the_agents_own_words_are_cut_for_the_limit_and_not_the_limit_for_them() {
+        let log = log();
+        log.hit(Limit::HttpRequests);
+        let mut reported = Reported::new([0].into_iter());
+        let text = "x".repeat(1000);
+        let response = wit::Response { text, ..said(451, 4) };
+        let deferral = wit::Deferral { response, class: String::new(), retry_after: None };
+        reported.take(about(0, wit::Outcome::Deferred(deferral)), &log);
+        let got = reported.into_outcomes().remove(0);
+        let text = &got.outcome.response().text;
+        assert!(text.ends_with("x… (limit http_requests = 100 in start)"), "{text}");
+        assert_eq!(text.len(), Response::MAX_TEXT);
     }
 
     #[test]
@@ -338,7 +407,7 @@ mod tests {
                 class: "busy".to_owned(),
             })),
         ];
-        let got = receipts(said, &Limits::default(), &log());
+        let got = receipts(said, &log());
         assert!(matches!(
             got[..],
             [
@@ -358,7 +427,7 @@ mod tests {
         };
         let long = "1".repeat(MAX_RECEIPT_ADDRESS + 1);
         let said = ["FAX:+49 30", " ", "", "+49\r\n30", &long].map(receipt).into();
-        let got = receipts(said, &Limits::default(), &log());
+        let got = receipts(said, &log());
         let addresses: Vec<_> = got.iter().map(|r| r.address.as_deref()).collect();
         assert_eq!(addresses, [Some("FAX:+49 30"), None, None]);
     }

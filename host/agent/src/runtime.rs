@@ -1,8 +1,9 @@
 //! Runtime: the engine, its threads and what all agents of a host share.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,6 +15,7 @@ use crate::bindings::imported;
 use crate::cache::Cache;
 use crate::egress::{Network, SystemNetwork, SystemRoots};
 use crate::epoch::EpochClock;
+use crate::limits::LimitCounts;
 use crate::state::State;
 use crate::views::ParseBudget;
 use crate::{directory, engine, item, senses, sockets};
@@ -83,6 +85,8 @@ struct Inner {
     config: RuntimeConfig,
     parse_budget: ParseBudget,
     roots: SystemRoots,
+    /// Limits that agents hit which could not be loaded, by the names of their connectors.
+    limits_at_load: Mutex<BTreeMap<String, LimitCounts>>,
     handle: tokio::runtime::Handle,
     tokio: Option<tokio::runtime::Runtime>,
 }
@@ -121,6 +125,7 @@ impl Runtime {
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
             parse_budget: ParseBudget::new(config.parse_budget),
             roots: SystemRoots::default(),
+            limits_at_load: Mutex::default(),
             handle: tokio.handle().clone(),
             tokio: Some(tokio),
             config,
@@ -140,6 +145,21 @@ impl Runtime {
     /// See [`LoadError`].
     pub fn load(&self, spec: AgentSpec) -> Result<Agent, LoadError> {
         Agent::load(self, spec, None)
+    }
+
+    /// The limits that the agent of a connector hit when it could not be loaded, however often that was tried.
+    #[must_use]
+    pub fn limits_at_load(&self, connector: &str) -> LimitCounts {
+        self.counts().get(connector).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn hit_at_load(&self, connector: &str, limits: &LimitCounts) {
+        self.counts().entry(connector.to_owned()).or_default().add(limits);
+    }
+
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<String, LimitCounts>> {
+        // Plain counters are in order even after a panic elsewhere.
+        self.0.limits_at_load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Instances that could be made now.
@@ -174,6 +194,11 @@ impl Runtime {
 
     pub(crate) fn roots(&self) -> &SystemRoots {
         &self.0.roots
+    }
+
+    /// The right to one instance, or nothing when all are taken now.
+    pub(crate) fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.slots.clone().try_acquire_owned().ok()
     }
 
     /// The right to one instance, or nothing when all are taken for so long.

@@ -11,6 +11,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::directory::{Directories, DirectoryUse};
 use crate::epoch::{EpochClock, Running};
+use crate::fault::Phase;
 use crate::http::HttpClient;
 use crate::inbound::Inbound;
 use crate::item::Item;
@@ -92,7 +93,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         Self {
-            memory: MemoryLimiter::new(limits, shared.stats.clone()),
+            memory: MemoryLimiter::new(limits, shared.stats.clone(), log.clone()),
             outbound: Outbound::new(shared.clone(), log.clone()),
             tcp: TcpUse::new(limits),
             directories: DirectoryUse::new(&shared, &log),
@@ -111,12 +112,12 @@ impl State {
     }
 
     /// Starts the allowance of a call that must be done at `deadline`.
-    pub(crate) fn begin_call(&mut self, deadline: Instant) {
+    pub(crate) fn begin_call(&mut self, phase: Phase, deadline: Instant) {
         self.ticks = 0;
         self.running = Some(self.shared.clock.enter());
         self.began = Instant::now();
         self.memory.forget();
-        self.log.begin_call();
+        self.log.begin_call(phase);
         self.outbound.begin_call(deadline);
         self.tcp.begin_call();
         self.directories.begin_call();

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::Limit;
 use crate::fault::{Fault, FaultKind};
 use crate::latency::{Latency, LatencyCounters};
+use crate::limits::LimitCounts;
 use crate::log::Capability;
 use crate::witness::{Violation, Witness};
 
@@ -72,6 +74,8 @@ pub struct AgentStats {
     pub memory: u64,
     /// The most linear memory that one instance had, in bytes.
     pub memory_peak: u64,
+    /// How often it hit each limit, also where that only cut or slowed something.
+    pub limits: LimitCounts,
 }
 
 impl AgentStats {
@@ -121,6 +125,7 @@ impl AgentStats {
             latency: self.latency.and(&other.latency),
             memory: self.memory + other.memory,
             memory_peak: self.memory_peak.max(other.memory_peak),
+            limits: self.limits.and(&other.limits),
         }
     }
 }
@@ -160,6 +165,16 @@ pub(crate) struct Stats {
     latency: LatencyCounters,
     memory: AtomicU64,
     memory_peak: AtomicU64,
+    limits: LimitCounters,
+}
+
+/// A live counter for each limit.
+struct LimitCounters([AtomicU64; Limit::ALL.len()]);
+
+impl Default for LimitCounters {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::default()))
+    }
 }
 
 impl Stats {
@@ -254,6 +269,11 @@ impl Stats {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// Counts that a limit was hit.
+    pub(crate) fn limit(&self, limit: Limit) {
+        self.limits.0[limit as usize].fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn log_lines_dropped(&self, lines: u32) {
         self.log_lines_dropped.fetch_add(lines.into(), Relaxed);
     }
@@ -304,6 +324,7 @@ impl Stats {
             latency: self.latency.snapshot(),
             memory: self.memory.load(Relaxed),
             memory_peak: self.memory_peak.load(Relaxed),
+            limits: LimitCounts::from_fn(|limit| self.limits.0[limit as usize].load(Relaxed)),
         }
     }
 }

@@ -13,9 +13,9 @@ use memchr::{memchr_iter, memchr2_iter, memmem};
 use postern_model::Content;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Limits;
 use crate::bindings::imported::mail as wit;
-use crate::limits::MAX_READ;
+use crate::limits::{Limit, Limits, MAX_READ};
+use crate::log::AgentLog;
 
 /// Messages up to this size are parsed where the guest runs; a hop to another thread would cost more.
 const PARSE_INLINE: u64 = 32 * 1024;
@@ -29,19 +29,43 @@ const UNIT: u64 = 1024;
 pub(crate) struct ParseBudget {
     units: Arc<Semaphore>,
     total: u64,
+    /// The right to have a message in memory whose parts are counted before it has its share of the budget.
+    counting: Arc<Semaphore>,
 }
 
 impl ParseBudget {
     /// A budget of so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         let units = usize::try_from(bytes / UNIT).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(units)), total: bytes }
+        Self { units: Arc::new(Semaphore::new(units)), total: bytes, counting: Arc::new(Semaphore::new(1)) }
     }
 
     /// Waits until so many bytes are free. The call's deadline bounds the wait.
-    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, String> {
+    async fn take(&self, bytes: u64, log: &AgentLog) -> Result<OwnedSemaphorePermit, Unparsed> {
         let units = u32::try_from(bytes.min(self.total) / UNIT).unwrap_or(u32::MAX);
-        self.units.clone().acquire_many_owned(units).await.map_err(|_| "the host is going down".to_owned())
+        if let Ok(share) = self.units.clone().try_acquire_many_owned(units) {
+            return Ok(share);
+        }
+        log.hit_at(Limit::ParseBudget.with(self.total));
+        let share = self.units.clone().acquire_many_owned(units).await;
+        share.map_err(|_| Unparsed::because("the host is going down"))
+    }
+}
+
+/// Why a message has no views: the text for the agent, and the limit where it is one.
+#[derive(Debug)]
+pub(crate) struct Unparsed {
+    why: String,
+    limit: Option<Limit>,
+}
+
+impl Unparsed {
+    fn because(why: impl Into<String>) -> Self {
+        Self { why: why.into(), limit: None }
+    }
+
+    fn over(limit: Limit, limits: &Limits, what: &str) -> Self {
+        Self { why: format!("{what}: views end at {}", limits.shown(limit)), limit: Some(limit) }
     }
 }
 
@@ -55,6 +79,8 @@ pub(crate) struct PartView {
 pub(crate) struct Views {
     pub(crate) headers: Vec<(String, String)>,
     text: Option<String>,
+    /// Whether the text is longer than what is kept of it.
+    text_was_cut: bool,
     pub(crate) parts: Vec<PartView>,
     _share: OwnedSemaphorePermit,
 }
@@ -63,41 +89,55 @@ impl Views {
     /// Reads and parses a message within the limits.
     ///
     /// # Errors
-    /// A text for the agent: too large, too deep, too many parts, or not a message.
+    /// A text for the agent: too large, too deep, too many parts, or not a message. The log knows by which limit.
     pub(crate) async fn parse(
         content: Content,
-        limits: &Limits,
+        log: &AgentLog,
         budget: &ParseBudget,
     ) -> Result<Self, String> {
-        let size = content.size();
-        if size > limits.parse_bytes {
-            return Err(format!(
-                "the message has {size} bytes: views end at parse_bytes = {}",
-                limits.parse_bytes
-            ));
+        let parsed = Self::parse_within(content, log, budget).await;
+        if parsed.as_ref().is_ok_and(|views| views.text_was_cut) {
+            log.hit(Limit::TextViewBytes);
         }
-        let inline = size <= PARSE_INLINE && matches!(content, Content::Memory(_));
-        let raw = off_thread(inline, move || {
-            content.read_all().map_err(|error| format!("the content cannot be read: {}", error.kind()))
+        parsed.map_err(|unparsed| {
+            unparsed.limit.inspect(|limit| log.hit(*limit));
+            unparsed.why
         })
-        .await?;
-        let needed = check(&raw, limits)?;
-        let share = budget.take(needed).await?;
-        let limits = limits.clone();
-        off_thread(inline, move || Self::of(&raw, &limits, share)).await
     }
 
-    fn of(raw: &Bytes, limits: &Limits, share: OwnedSemaphorePermit) -> Result<Self, String> {
+    async fn parse_within(content: Content, log: &AgentLog, budget: &ParseBudget) -> Result<Self, Unparsed> {
+        let (limits, size) = (log.limits(), content.size());
+        if size > limits.parse_bytes {
+            return Err(Unparsed::over(Limit::ParseBytes, limits, &format!("the message has {size} bytes")));
+        }
+        let in_memory = matches!(content, Content::Memory(_));
+        let inline = in_memory && size <= PARSE_INLINE;
+        let needed = if in_memory {
+            let (raw, limits) = (read(&content)?, limits.clone());
+            off_thread(inline, move || check(&raw, &limits)).await?
+        } else {
+            // What is read from a file takes memory of its own. One at a time may be read to be counted; what waits for
+            // its share of the budget lies on the disk.
+            let _turn = budget.counting.acquire().await;
+            let (content, limits) = (content.clone(), limits.clone());
+            off_thread(false, move || check(&read(&content)?, &limits)).await?
+        };
+        let share = budget.take(needed, log).await?;
+        let limits = limits.clone();
+        off_thread(inline, move || Self::of(&read(&content)?, &limits, share)).await
+    }
+
+    fn of(raw: &Bytes, limits: &Limits, share: OwnedSemaphorePermit) -> Result<Self, Unparsed> {
         let message = MessageParser::new()
             .with_mime_headers()
             .default_header_text()
             .parse(raw)
-            .ok_or_else(|| "the content is not a message".to_owned())?;
+            .ok_or_else(|| Unparsed::because("the content is not a message"))?;
         if message.parts.len() > limits.parts {
-            return Err(format!("{} parts: views end at parts = {}", message.parts.len(), limits.parts));
+            return Err(Unparsed::over(Limit::Parts, limits, &format!("{} parts", message.parts.len())));
         }
-        let headers = headers(&message, raw, limits.header_view_bytes)?;
-        let text = text(&message, limits.text_view_bytes);
+        let headers = headers(&message, raw, limits)?;
+        let (text, text_was_cut) = text(&message, limits.text_view_bytes);
         let parts = message
             .parts
             .iter()
@@ -105,7 +145,7 @@ impl Views {
             .enumerate()
             .map(|(index, part)| part_view(index, part, raw))
             .collect();
-        Ok(Self { headers, text, parts, _share: share })
+        Ok(Self { headers, text, text_was_cut, parts, _share: share })
     }
 
     /// The text, cut at `max` bytes and never within a character.
@@ -123,26 +163,31 @@ impl Views {
     }
 }
 
+fn read(content: &Content) -> Result<Bytes, Unparsed> {
+    content
+        .read_all()
+        .map_err(|error| Unparsed::because(format!("the content cannot be read: {}", error.kind())))
+}
+
 async fn off_thread<R: Send + 'static>(
     inline: bool,
-    work: impl FnOnce() -> Result<R, String> + Send + 'static,
-) -> Result<R, String> {
+    work: impl FnOnce() -> Result<R, Unparsed> + Send + 'static,
+) -> Result<R, Unparsed> {
     if inline {
         return work();
     }
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err("the message cannot be parsed".to_owned()))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Unparsed::because("the message cannot be parsed")))
 }
 
 /// Estimates from the bytes alone what parsing will need, and refuses what would blow up: the parser itself sets no bounds.
-fn check(raw: &[u8], limits: &Limits) -> Result<u64, String> {
+fn check(raw: &[u8], limits: &Limits) -> Result<u64, Unparsed> {
     // A nested message must name its type, or lie in a digest, which must name that; so this bounds the nesting.
     let nested = count_word(raw, b"message").min(count_word(raw, b"rfc822") + count_word(raw, b"global"));
     let digests = count_word(raw, b"multipart").min(count_word(raw, b"digest"));
     if nested + digests > limits.parse_nesting {
-        return Err(format!(
-            "messages within messages: views end at parse_nesting = {}",
-            limits.parse_nesting
-        ));
+        return Err(Unparsed::over(Limit::ParseNesting, limits, "messages within messages"));
     }
     // Three copies of the bytes (as they are, decoded, as text), and what the tables behind parts, header fields and
     // parameters need.
@@ -152,10 +197,8 @@ fn check(raw: &[u8], limits: &Limits) -> Result<u64, String> {
     let parameters = count(memchr_iter(b';', raw).count()) * 64;
     let needed = count(raw.len()) * 3 + parts + fields + parameters;
     if needed > limits.parse_memory {
-        return Err(format!(
-            "parsing would need {needed} bytes: views end at parse_memory = {}",
-            limits.parse_memory
-        ));
+        let what = format!("parsing would need {needed} bytes");
+        return Err(Unparsed::over(Limit::ParseMemory, limits, &what));
     }
     Ok(needed)
 }
@@ -168,14 +211,14 @@ fn count_word(raw: &[u8], word: &[u8]) -> usize {
         .count()
 }
 
-fn headers(message: &Message<'_>, raw: &[u8], max: usize) -> Result<Vec<(String, String)>, String> {
+fn headers(message: &Message<'_>, raw: &[u8], limits: &Limits) -> Result<Vec<(String, String)>, Unparsed> {
     let mut size = 0;
     let mut out = Vec::with_capacity(message.headers().len());
     for header in message.headers() {
         let value = header_value(header, raw);
         size += header.name().len() + value.len();
-        if size > max {
-            return Err(format!("the header is larger than header_view_bytes = {max} bytes"));
+        if size > limits.header_view_bytes {
+            return Err(Unparsed::over(Limit::HeaderViewBytes, limits, "the header is too large"));
         }
         out.push((header.name().to_owned(), value.into_owned()));
     }
@@ -194,17 +237,21 @@ fn header_value<'x>(header: &'x Header<'_>, raw: &'x [u8]) -> Cow<'x, str> {
     )
 }
 
-fn text(message: &Message<'_>, max: usize) -> Option<String> {
+/// The text, at most `max` bytes of it, and whether there is more.
+fn text(message: &Message<'_>, max: usize) -> (Option<String>, bool) {
     let mut out: Option<String> = None;
+    let mut was_cut = false;
     for index in 0..message.text_body_count() {
         let Some(text) = message.body_text(index) else { continue };
         let out = out.get_or_insert_default();
         if !out.is_empty() && !out.ends_with('\n') {
             out.push('\n');
         }
-        out.push_str(&text[..text.floor_char_boundary(max.saturating_sub(out.len()))]);
+        let kept = &text[..text.floor_char_boundary(max.saturating_sub(out.len()))];
+        was_cut |= kept.len() < text.len();
+        out.push_str(kept);
     }
-    out
+    (out, was_cut)
 }
 
 fn part_view(index: usize, part: &MessagePart<'_>, raw: &Bytes) -> PartView {
@@ -252,9 +299,13 @@ fn part_content(part: &MessagePart<'_>, raw: &Bytes) -> Bytes {
 mod tests {
     use super::*;
 
+    fn log(limits: &Limits) -> AgentLog {
+        AgentLog::new("test".into(), limits, Arc::default(), Arc::default())
+    }
+
     async fn parse(raw: &str, limits: &Limits) -> Result<Views, String> {
         let content = Content::from(Bytes::copy_from_slice(raw.replace('\n', "\r\n").as_bytes()));
-        Views::parse(content, limits, &ParseBudget::new(1 << 30)).await
+        Views::parse(content, &log(limits), &ParseBudget::new(1 << 30)).await
     }
 
     const MIXED: &str = "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nTo: \"A\" <a@x.example>,\n b@x.example\nMIME-Version: 1.0\n\
@@ -310,11 +361,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_for_the_budget_is_counted_and_gets_its_share_in_the_end() {
+        let stats = Arc::new(crate::stats::Stats::default());
+        let log = AgentLog::new("test".into(), &Limits::default(), stats.clone(), Arc::default());
+        let budget = ParseBudget::new(1024);
+        let content = || Content::from(Bytes::from(format!("Subject: x\r\n\r\n{}", "x".repeat(400))));
+        let first = Views::parse(content(), &log, &budget).await.unwrap();
+        let waiting = || stats.snapshot().limits.of(Limit::ParseBudget);
+        assert_eq!(waiting(), 0);
+        let mut second = Box::pin(Views::parse(content(), &log, &budget));
+        assert!(still_waits(&mut second).await, "it waits");
+        assert_eq!(waiting(), 1);
+        assert!(log.limits_hit().contains("host.agent_parse_budget = 1024 bytes"), "{}", log.limits_hit());
+        drop(first);
+        second.await.unwrap();
+    }
+
+    /// Whether a future is still not done after one look at it.
+    async fn still_waits<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> bool {
+        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending()))
+            .await
+    }
+
+    #[tokio::test]
     async fn the_budget_is_given_back() {
         let budget = ParseBudget::new(64 * 1024);
         for _ in 0..100 {
             let content = Content::from(Bytes::from_static(b"Subject: x\r\n\r\nbody\r\n"));
-            Views::parse(content, &Limits::default(), &budget).await.unwrap();
+            Views::parse(content, &log(&Limits::default()), &budget).await.unwrap();
         }
         assert_eq!(budget.units.available_permits(), 64);
     }

@@ -18,10 +18,10 @@ use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use crate::Limits;
 use crate::http::{Denied, HttpClient};
 use crate::log::{AgentLog, Capability};
 use crate::state::{Shared, State};
+use crate::{Limit, Limits};
 
 /// Left of the deadline for the guest to make something of a request that timed out.
 const REACTION: Duration = Duration::from_millis(50);
@@ -86,9 +86,9 @@ impl Outbound {
         self.sent
     }
 
-    /// How long a request may take.
-    pub(crate) fn patience(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now()).saturating_sub(REACTION)
+    /// How long something outside may take.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience(self.deadline.saturating_duration_since(Instant::now()).saturating_sub(REACTION))
     }
 
     /// Counts a request and gives the client to send it with.
@@ -96,10 +96,27 @@ impl Outbound {
         self.shared.stats.http_request();
         let max = self.shared.limits.http_requests;
         if self.sent >= max {
-            return Err(Denied(format!("more than http_requests = {max} requests in one call")));
+            let why = format!("more than http_requests = {max} requests in one call");
+            return Err(Denied::over(Limit::HttpRequests, why));
         }
         self.sent += 1;
-        self.shared.http.clone().ok_or_else(|| Denied("http is not granted".to_owned()))
+        self.shared.http.clone().ok_or_else(|| Denied::because("http is not granted"))
+    }
+}
+
+/// What is left of a call's deadline for something outside, with a moment for the guest to make something of its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience(Duration);
+
+impl Patience {
+    /// How long it may take where the guest asked for so long.
+    pub(crate) fn time(self, asked: Option<Duration>) -> Duration {
+        asked.map_or(self.0, |asked| asked.min(self.0))
+    }
+
+    /// The limit that ended it if it took too long: none where the guest asked for less than there was.
+    pub(crate) fn limit(self, asked: Option<Duration>) -> Option<Limit> {
+        asked.is_none_or(|asked| asked >= self.0).then_some(Limit::Deadline)
     }
 }
 
@@ -119,22 +136,30 @@ impl WasiHttpHooks for Outbound {
         let client = self.next_request();
         let (log, target) = (self.log.clone(), shown(request.uri()));
         let asked = options.and_then(|o| o.first_byte_timeout);
-        let patience = asked.map_or(self.patience(), |asked| asked.min(self.patience()));
+        let patience = self.patience();
         Box::new(async move {
-            let refused = |Denied(why): Denied| {
-                log.refused(Capability::Http, &target, &why);
+            let refused = |denied: Denied| {
+                denied.limit.inspect(|limit| log.hit(*limit));
+                log.refused(Capability::Http, &target, &denied.why);
                 HttpError::HttpRequestDenied
             };
             let client = client.map_err(refused)?;
-            let request = checked(&client, request).map_err(refused)?;
-            let answer = tokio::time::timeout(patience, client.request(request)).await;
-            let response = answer.map_err(|_| HttpError::HttpResponseTimeout)?.map_err(|error| {
+            let request = checked(&client, request, &log).map_err(refused)?;
+            let answer = tokio::time::timeout(patience.time(asked), client.request(request)).await;
+            let late = |_| {
+                patience.limit(asked).inspect(|limit| log.hit(*limit));
+                HttpError::HttpResponseTimeout
+            };
+            let response = answer.map_err(late)?.map_err(|error| {
                 if let Some(why) = crate::http::denied(&error) {
                     log.refused(Capability::Http, &target, why);
                 }
+                if crate::http::connected_too_slowly(&error) {
+                    log.hit(Limit::HttpConnect);
+                }
                 crate::http::wasi_error(&error)
             })?;
-            Ok((limited(response, client.max_response()), Box::new(async { Ok(()) }) as Io))
+            Ok((limited(response, client.max_response(), log), Box::new(async { Ok(()) }) as Io))
         })
     }
 }
@@ -149,12 +174,21 @@ fn shown(uri: &http::Uri) -> String {
 fn checked(
     client: &HttpClient,
     request: http::Request<WasiBody>,
+    log: &AgentLog,
 ) -> Result<http::Request<crate::http::Body>, Denied> {
     let (head, body) = request.into_parts();
     let uri = client.policy().uri(&head.method, &head.uri.to_string())?;
     let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let headers = client.policy().headers(fields)?;
-    let body = Limited::new(body, client.max_request()).boxed_unsync();
+    let log = log.clone();
+    let body = Limited::new(body, client.max_request())
+        .map_err(move |error| {
+            if error.is::<LengthLimitError>() {
+                log.hit(Limit::HttpRequest);
+            }
+            error
+        })
+        .boxed_unsync();
     let mut checked = http::Request::new(body);
     *checked.method_mut() = head.method;
     *checked.uri_mut() = uri;
@@ -163,11 +197,16 @@ fn checked(
 }
 
 /// The response, whose body ends in an error when it is longer than `max` bytes.
-fn limited(response: http::Response<hyper::body::Incoming>, max: usize) -> http::Response<WasiBody> {
+fn limited(
+    response: http::Response<hyper::body::Incoming>,
+    max: usize,
+    log: AgentLog,
+) -> http::Response<WasiBody> {
     response.map(|body| {
         Limited::new(body, max)
             .map_err(move |error| {
                 if error.is::<LengthLimitError>() {
+                    log.hit(Limit::HttpResponse);
                     HttpError::HttpResponseBodySize(Some(max as u64))
                 } else {
                     HttpError::HttpResponseIncomplete
@@ -287,7 +326,7 @@ mod tests {
     fn outbound(grant: &str, limits: Limits) -> Outbound {
         let grants: Arc<[_]> = Grants::parse(&[grant.to_owned()], &[], &[]).unwrap().http.into();
         let secrets = Arc::new(BTreeMap::from([("key".to_owned(), Secret::new("s3cret"))]));
-        let policy = HttpPolicy::new(grants.clone(), secrets.clone(), 8192, 8192);
+        let policy = HttpPolicy::new(grants.clone(), secrets.clone(), &limits);
         let dialler = Dialler::new(Arc::new(SystemNetwork));
         let http = HttpClient::new(grants, policy, &limits, &Trust::nobody(), dialler);
         let stats = Arc::new(Stats::default());
@@ -366,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn wasi_http_keeps_to_the_limits() {
         let port = echo().await;
-        let limits = Limits { http_response_bytes: 10, http_requests: 1, ..Limits::default() };
+        let limits = Limits { http_response: 10, http_requests: 1, ..Limits::default() };
         let mut out = outbound(&format!("http://127.0.0.1:{port}/"), limits);
         let url = format!("http://127.0.0.1:{port}/");
         let got = post(&mut out, &url).await;
@@ -380,7 +419,7 @@ mod tests {
     #[test]
     fn output_is_logged_by_lines_and_cut() {
         let stats = Arc::new(Stats::default());
-        let limits = Limits { log_line: 8, log_lines_per_call: 2, ..Limits::default() };
+        let limits = Limits { log_line: 8, log_lines: 2, ..Limits::default() };
         let log = AgentLog::new("test".into(), &limits, stats.clone(), Arc::default());
         let stream = LogStream::new(&log, Level::INFO, &limits);
         stream.write(b"one\ntwo");

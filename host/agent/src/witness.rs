@@ -38,7 +38,7 @@ pub(crate) enum Violation {
     HostCall,
     /// Another number of reports than items of a batch.
     ReportCount,
-    /// More log lines in one call than [`crate::Limits::log_lines_per_call`]. Only a witness is told.
+    /// More log lines in one call than [`crate::Limits::log_lines`]. Only a witness is told.
     LogLines,
     /// A description out of bounds. Only a witness is told.
     Description,
@@ -135,7 +135,7 @@ impl Witness {
         }
         drop(notes);
         if flood {
-            let what = format!("more than log_lines_per_call = {max_per_call} log lines in one call");
+            let what = format!("more than log_lines = {max_per_call} log lines in one call");
             self.violation(Violation::LogLines, &what);
         }
     }

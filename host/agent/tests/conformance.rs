@@ -48,7 +48,7 @@ const HOSTILE: &[(&str, &str, &str)] = &[
     ("huge-text", "AGT-16", "the response's text has 1048576 bytes, more than 512"),
     ("secret-in-log", "AGT-17", "the secret \"key\" stands in the log"),
     ("secret-in-text", "AGT-17", "the secret \"key\" stands in what it said"),
-    ("log-flood", "AGT-18", "more than log_lines_per_call = 200 log lines"),
+    ("log-flood", "AGT-18", "more than log_lines = 200 log lines"),
     ("memory-bomb", "AGT-19", "out of memory: "),
     ("memory-leak", "AGT-20", "bytes after 100 calls, "),
     ("huge-host-call", "AGT-21", "more than host_call_bytes = 34603008 bytes"),

@@ -221,7 +221,7 @@ fn nothing_moves_or_is_linked_from_one_grant_into_another() {
 #[test]
 fn a_link_that_is_exchanged_while_the_agent_opens_leads_nowhere() {
     let world = World::new();
-    let agent = world.agent("swapped", |limits| limits.log_lines_per_call = 1);
+    let agent = world.agent("swapped", |limits| limits.log_lines = 1);
     let (spool, secret) = (world.path("spool"), world.path("secret"));
     fs::create_dir(spool.join("real")).unwrap();
     fs::write(spool.join("real/key"), "inside").unwrap();

@@ -276,9 +276,10 @@ fn no_log_line_tells_a_secret() {
 fn a_response_above_the_limit_is_too_large() {
     let case = Case::new();
     for path in ["big", "endless"] {
-        let limits = Limits { http_response_bytes: 50_000, ..Limits::default() };
+        let limits = Limits { http_response: 50_000, ..Limits::default() };
         let agent = case.agent(GRANT, &format!("http://127.0.0.1:PORT/v1/{path}"), limits);
-        assert_eq!(get(&case.bench, &agent).unwrap_err(), "4", "{path}");
+        let told = get(&case.bench, &agent).unwrap_err();
+        assert_eq!(told, "4 (limit http_response = 50000 bytes in deliver)", "{path}");
     }
 }
 
@@ -294,7 +295,7 @@ fn a_silent_server_is_a_timeout_that_the_agent_can_tell_of() {
     let case = Case::new();
     let limits = Limits { deadline: Duration::from_millis(500), ..Limits::default() };
     let agent = case.agent(GRANT, "http://127.0.0.1:PORT/v1/silent", limits);
-    assert_eq!(get(&case.bench, &agent).unwrap_err(), "1");
+    assert_eq!(get(&case.bench, &agent).unwrap_err(), "1 (limit deadline = 500ms in deliver)");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use postern_agent::Clocks;
+use postern_agent::{Clocks, Limit, Limits, Unit};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
@@ -15,7 +15,9 @@ use super::host::{named_secret, secret};
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
 use super::secrets::{Secret, Secrets};
-use super::values::{boolean, choice, count, host_and_port, line, number, quoted, size, timer};
+use super::values::{
+    boolean, choice, count, host_and_port, line, milliseconds, number, quoted, size, timer, whole_number,
+};
 use crate::breaker::BreakerLimits;
 
 /// `receipt_poll_interval`: how often an agent is asked for receipts.
@@ -33,48 +35,6 @@ pub const BREAKER_AFTER: u32 = 5;
 pub const BREAKER_BACKOFF: Duration = Duration::from_secs(10);
 /// `breaker_backoff_max`: the longest.
 pub const BREAKER_BACKOFF_MAX: Duration = Duration::from_secs(600);
-/// `limits.memory`: linear memory of one instance, in bytes.
-pub const MEMORY: u64 = 64 << 20;
-/// The largest `limits.memory`, in bytes: what the pool of instances reserves for each.
-pub const MOST_MEMORY: u64 = 256 << 20;
-/// `limits.cpu`: computing time of one call.
-pub const CPU: Duration = Duration::from_secs(10);
-/// `limits.deadline`: time of one call by the clock, host calls included (Exchange suggests 5 minutes).
-pub const DEADLINE: Duration = Duration::from_secs(300);
-/// `limits.http_request`: body of one HTTP request, in bytes.
-pub const HTTP_REQUEST: u64 = 32 << 20;
-/// `limits.http_response`: body of one HTTP response, in bytes.
-pub const HTTP_RESPONSE: u64 = 16 << 20;
-/// `limits.tcp_open`: TCP connections of one instance at once.
-pub const TCP_OPEN: u32 = 8;
-/// `limits.tcp_connects`: attempts to connect over TCP in one call.
-pub const TCP_CONNECTS: u32 = 100;
-/// `limits.tcp_read`: what one call may read from TCP connections, in bytes.
-pub const TCP_READ: u64 = 16 << 20;
-/// `limits.tcp_written`: what one call may write to TCP connections, in bytes.
-pub const TCP_WRITTEN: u64 = 32 << 20;
-/// `limits.tcp_line`: one line that is read from a TCP connection, in bytes.
-pub const TCP_LINE: u64 = 64 << 10;
-/// `limits.directory_open`: files, folders and listings of one instance at once.
-pub const DIRECTORY_OPEN: u32 = 32;
-/// `limits.directory_made`: files and folders that one call may make.
-pub const DIRECTORY_MADE: u32 = 100;
-/// `limits.directory_read`: what one call may read from files, in bytes.
-pub const DIRECTORY_READ: u64 = 64 << 20;
-/// `limits.directory_written`: what one call may write to files, in bytes.
-pub const DIRECTORY_WRITTEN: u64 = 64 << 20;
-/// `limits.directory_file`: the largest file that an agent may make, in bytes.
-pub const DIRECTORY_FILE: u64 = 64 << 20;
-/// `limits.directory_entries`: entries of the listings of one instance.
-pub const DIRECTORY_ENTRIES: u32 = 10_000;
-/// `limits.directory_path`: one path, in bytes.
-pub const DIRECTORY_PATH: u64 = 1024;
-/// `limits.log_lines`: log lines of one call.
-pub const LOG_LINES: u32 = 200;
-/// `limits.http_requests`: HTTP requests of one call.
-pub const HTTP_REQUESTS: u32 = 100;
-/// `limits.handles`: open resources of one instance (messages, parts, connections).
-pub const HANDLES: u32 = 4096;
 /// The largest `grants.state`, in bytes.
 pub const MOST_STATE: u64 = 1 << 30;
 
@@ -115,7 +75,7 @@ pub struct DeliveryAgentConfig {
     /// The doors that are open for it.
     pub grants: Grants,
     /// What it may use up.
-    pub limits: AgentLimits,
+    pub limits: Limits,
     /// A PEM file of authorities that its far ends may have their certificates from, beside the system's.
     pub trusted_certificates: Option<PathBuf>,
     /// How often it is asked for receipts.
@@ -182,51 +142,6 @@ pub struct TcpGrant {
     pub client: Option<(String, Secret)>,
 }
 
-/// What an agent may use up; passing a limit ends the instance or the call, never the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentLimits {
-    /// Linear memory of one instance, in bytes.
-    pub memory: u64,
-    /// Computing time of one call.
-    pub cpu: Duration,
-    /// Time of one call by the clock, host calls included.
-    pub deadline: Duration,
-    /// HTTP requests of one call.
-    pub http_requests: u32,
-    /// Body of one HTTP request, in bytes.
-    pub http_request: u64,
-    /// Body of one HTTP response, in bytes.
-    pub http_response: u64,
-    /// TCP connections of one instance at once.
-    pub tcp_open: u32,
-    /// Attempts to connect over TCP in one call.
-    pub tcp_connects: u32,
-    /// What one call may read from TCP connections, in bytes.
-    pub tcp_read: u64,
-    /// What one call may write to TCP connections, in bytes.
-    pub tcp_written: u64,
-    /// One line that is read from a TCP connection, in bytes.
-    pub tcp_line: u64,
-    /// Files, folders and listings of one instance at once.
-    pub directory_open: u32,
-    /// Files and folders that one call may make.
-    pub directory_made: u32,
-    /// What one call may read from files, in bytes.
-    pub directory_read: u64,
-    /// What one call may write to files, in bytes.
-    pub directory_written: u64,
-    /// The largest file that an agent may make, in bytes.
-    pub directory_file: u64,
-    /// Entries of the listings of one instance.
-    pub directory_entries: u32,
-    /// One path, in bytes.
-    pub directory_path: u64,
-    /// Log lines of one call; the rest is counted and dropped.
-    pub log_lines: u32,
-    /// Open resources of one instance.
-    pub handles: u32,
-}
-
 impl DeliveryAgentConfig {
     pub(super) fn read(
         name: &str,
@@ -242,7 +157,7 @@ impl DeliveryAgentConfig {
         let delivery_protocol = section.optional("delivery_protocol", label);
         let settings = section.or("settings", settings, Value::Object(Map::new()));
         let grants = Grants::read(&section.table("grants"), secrets);
-        let limits = AgentLimits::read(&section.table("limits"));
+        let limits = self::limits(&section.table("limits"));
         let trusted_certificates = section.optional("trusted_certificates", line);
         let trusted_certificates = trusted_certificates.map(|path| section.document().resolve(&path));
         let poll = timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
@@ -389,34 +304,21 @@ impl Grants {
     }
 }
 
-impl AgentLimits {
-    fn read(section: &Section<'_>) -> Self {
-        let call = || timer(SignedDuration::from_millis(10), SignedDuration::from_hours(24));
-        let limits = Self {
-            memory: section.or("memory", size(1 << 20, MOST_MEMORY), MEMORY),
-            cpu: section.or("cpu", call(), CPU),
-            deadline: section.or("deadline", call(), DEADLINE),
-            http_requests: section.or("http_requests", number(1, 100_000), HTTP_REQUESTS),
-            http_request: section.or("http_request", size(0, 256 << 20), HTTP_REQUEST),
-            http_response: section.or("http_response", size(0, 256 << 20), HTTP_RESPONSE),
-            tcp_open: section.or("tcp_open", number(1, 10_000), TCP_OPEN),
-            tcp_connects: section.or("tcp_connects", number(1, 100_000), TCP_CONNECTS),
-            tcp_read: section.or("tcp_read", size(0, 1 << 30), TCP_READ),
-            tcp_written: section.or("tcp_written", size(0, 1 << 30), TCP_WRITTEN),
-            tcp_line: section.or("tcp_line", size(1, 16 << 20), TCP_LINE),
-            directory_open: section.or("directory_open", number(1, 500), DIRECTORY_OPEN),
-            directory_made: section.or("directory_made", number(0, 1_000_000), DIRECTORY_MADE),
-            directory_read: section.or("directory_read", size(0, 16 << 30), DIRECTORY_READ),
-            directory_written: section.or("directory_written", size(0, 16 << 30), DIRECTORY_WRITTEN),
-            directory_file: section.or("directory_file", size(0, 16 << 30), DIRECTORY_FILE),
-            directory_entries: section.or("directory_entries", number(1, 100_000), DIRECTORY_ENTRIES),
-            directory_path: section.or("directory_path", size(1, 4096), DIRECTORY_PATH),
-            log_lines: section.or("log_lines", number(0, 100_000), LOG_LINES),
-            handles: section.or("handles", number(16, 100_000), HANDLES),
+/// `limits`: each that is an agent's own, under its name.
+fn limits(section: &Section<'_>) -> Limits {
+    let mut limits = Limits::default();
+    for limit in Limit::ALL {
+        let Some((range, default)) = limit.range().zip(limits.value(*limit)) else { continue };
+        let (key, least, most) = (limit.key(), *range.start(), *range.end());
+        let value = match limit.unit() {
+            Unit::Bytes => section.or(key, size(least, most), default),
+            Unit::Count => section.or(key, whole_number(least, most), default),
+            Unit::Time => section.or(key, milliseconds(least, most), default),
         };
-        section.finish();
-        limits
+        limits.set(*limit, value);
     }
+    section.finish();
+    limits
 }
 
 /// `[METHOD,...] URL [private]`: the form of the text; what it opens is for the runtime of the agents to say.

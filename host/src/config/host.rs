@@ -22,6 +22,8 @@ pub const DATA_DIRECTORY: &str = "data";
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// `host.max_agent_instances`: live instances of all agents together.
 pub const MAX_AGENT_INSTANCES: u32 = 512;
+/// `host.agent_parse_budget`: memory for messages that are parsed for agents, all together, in bytes.
+pub const AGENT_PARSE_BUDGET: u64 = 256 << 20;
 /// `host.settle_window`: settlements in flight for each connection.
 pub const SETTLE_WINDOW: usize = 64;
 /// `host.content_cache`: memory for contents on their way to the first attempt, in bytes.
@@ -74,6 +76,8 @@ pub struct HostConfig {
     pub on_store_failure: OnStoreFailure,
     /// How many instances of all agents together may be alive.
     pub max_agent_instances: u32,
+    /// Memory for messages that are parsed for agents, all together, in bytes.
+    pub agent_parse_budget: u64,
     /// How many settlements a connection may have in flight.
     pub settle_window: usize,
     /// Memory for contents on their way to the first attempt, in bytes.
@@ -107,6 +111,8 @@ impl HostConfig {
         let failures = choice(&[("end", OnStoreFailure::End), ("stay", OnStoreFailure::Stay)]);
         let on_store_failure = section.or("on_store_failure", failures, OnStoreFailure::End);
         let max_agent_instances = section.or("max_agent_instances", number(1, 10_000), MAX_AGENT_INSTANCES);
+        let agent_parse_budget =
+            section.or("agent_parse_budget", size(1 << 20, 64 << 30), AGENT_PARSE_BUDGET);
         let settle_window = section.or("settle_window", count(1, 4096), SETTLE_WINDOW);
         let content_cache = section.or("content_cache", size(0, 64 << 30), CONTENT_CACHE);
         let store_reserve = section.or("store_reserve", size(0, 1 << 40), STORE_RESERVE);
@@ -125,6 +131,7 @@ impl HostConfig {
             shutdown_grace,
             on_store_failure,
             max_agent_instances,
+            agent_parse_budget,
             settle_window,
             content_cache,
             store_reserve,

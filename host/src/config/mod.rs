@@ -40,7 +40,7 @@ pub use authenticity::{Authenticity, NotSigned, Signed, TrustedKey, signature_of
 pub use callback::{CallbackConfig, CallbackTls};
 pub use canary::CanaryConfig;
 pub use checked::Config;
-pub use delivery_agent::{AgentLimits, DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, TcpGrant};
+pub use delivery_agent::{DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, TcpGrant};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use host::{AdminConfig, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
 pub use outgoing::{ConnectorKind, EXPIRE_AFTER, Outgoing};

@@ -87,6 +87,11 @@ pub(super) fn number(least: u32, most: u32) -> impl Fn(&Value<'_>) -> Result<u32
     }
 }
 
+/// A whole number from `least` to `most`.
+pub(super) fn whole_number(least: u64, most: u64) -> impl Fn(&Value<'_>) -> Result<u64, Wrong> {
+    move |value| within(whole(value)?, least, most)
+}
+
 /// As [`number`], for counts of things in memory.
 pub(super) fn count(least: u32, most: u32) -> impl Fn(&Value<'_>) -> Result<usize, Wrong> {
     let number = number(least, most);
@@ -201,6 +206,13 @@ pub(super) fn timer(
 ) -> impl Fn(&Value<'_>) -> Result<Duration, Wrong> {
     let duration = duration(least, most);
     move |value| duration(value).map(SignedDuration::unsigned_abs)
+}
+
+/// A duration of so many milliseconds, as their number.
+pub(super) fn milliseconds(least: u64, most: u64) -> impl Fn(&Value<'_>) -> Result<u64, Wrong> {
+    let bound = |number| SignedDuration::from_millis(i64::try_from(number).unwrap_or(i64::MAX));
+    let timer = timer(bound(least), bound(most));
+    move |value| timer(value).map(|found| u64::try_from(found.as_millis()).unwrap_or(most))
 }
 
 /// As [`duration`], and `"never"` for `None`.

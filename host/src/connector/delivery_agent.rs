@@ -236,7 +236,11 @@ impl Connector for DeliveryAgentConnector {
     }
 
     fn agent_stats(&self) -> Option<AgentStats> {
-        self.crew.as_ref().ok().map(|crew| crew.stats())
+        // Of one that could not be loaded there is to know which limit it hit then.
+        Some(match &self.crew {
+            Ok(crew) => crew.stats(),
+            Err(_) => AgentStats { limits: self.runtime.limits_at_load(&self.name), ..AgentStats::default() },
+        })
     }
 
     fn state(&self) -> ConnectorState {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
+use crate::limits::Limit;
 use crate::log::{AgentLog, Capability};
 use crate::state::Shared;
 
@@ -38,6 +39,19 @@ pub(crate) enum OverLimit {
 }
 
 impl OverLimit {
+    /// Which it is.
+    fn limit(self) -> Limit {
+        match self {
+            Self::Open(_) => Limit::DirectoryOpen,
+            Self::Made(_) => Limit::DirectoryMade,
+            Self::Read(_) => Limit::DirectoryRead,
+            Self::Written(_) => Limit::DirectoryWritten,
+            Self::File(_) => Limit::DirectoryFile,
+            Self::Entries(_) => Limit::DirectoryEntries,
+            Self::Path(_) => Limit::DirectoryPath,
+        }
+    }
+
     /// What the agent is told.
     pub(crate) fn code(self) -> ErrorCode {
         match self {
@@ -189,6 +203,12 @@ impl Meter {
     pub(crate) fn may_grow_to(&self, size: u64) -> Result<(), OverLimit> {
         let max = self.shared.limits.directory_file;
         if size > max { Err(OverLimit::File(max)) } else { Ok(()) }
+    }
+
+    /// Counts and logs that a limit would be passed.
+    pub(crate) fn over(&self, target: &str, over: OverLimit) {
+        self.log.hit(over.limit());
+        self.refused(target, &over.to_string());
     }
 
     /// Counts and logs a refusal.

@@ -58,7 +58,8 @@ impl State {
     }
 
     fn over(&self, target: &Target, over: OverLimit) -> FsError {
-        self.refuse(target, &over.to_string(), over.code())
+        self.directories.meter().over(&target.path, over);
+        over.code().into()
     }
 
     /// An answer of the engine's WASI; a refusal of its jail is told to the operator.

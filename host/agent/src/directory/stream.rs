@@ -53,7 +53,7 @@ impl MeteredOutput {
 }
 
 fn failed(meter: &Meter, target: &str, over: OverLimit) -> StreamError {
-    meter.refused(target, &over.to_string());
+    meter.over(target, over);
     StreamError::LastOperationFailed(over.into())
 }
 

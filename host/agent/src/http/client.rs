@@ -56,7 +56,7 @@ impl HttpClient {
             .pool_max_idle_per_host(MAX_IDLE)
             .http1_max_buf_size(MAX_RESPONSE_HEAD)
             .build(connector);
-        let (max_request, max_response) = (limits.http_request_bytes, limits.http_response_bytes);
+        let (max_request, max_response) = (limits.http_request, limits.http_response);
         Self { client, policy, max_request, max_response }
     }
 

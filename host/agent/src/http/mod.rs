@@ -9,4 +9,4 @@ mod send;
 pub(crate) use client::{Body, HttpClient};
 pub(crate) use path::climbs;
 pub(crate) use policy::{Denied, HttpPolicy};
-pub(crate) use send::{denied, wasi_error};
+pub(crate) use send::{connected_too_slowly, denied, wasi_error};

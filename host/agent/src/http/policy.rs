@@ -7,13 +7,30 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use url::Url;
 
-use crate::Secret;
 use crate::grants::HttpGrant;
+use crate::limits::Limit;
+use crate::{Limits, Secret};
 
 /// A request that is not allowed, with the reason for the agent's author and the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Denied(pub(crate) String);
+#[error("{why}")]
+pub(crate) struct Denied {
+    pub(crate) why: String,
+    /// The limit that it would break, if it is one.
+    pub(crate) limit: Option<Limit>,
+}
+
+impl Denied {
+    /// Not allowed, for this reason.
+    pub(crate) fn because(why: impl Into<String>) -> Self {
+        Self { why: why.into(), limit: None }
+    }
+
+    /// Over a limit.
+    pub(crate) fn over(limit: Limit, why: impl Into<String>) -> Self {
+        Self { why: why.into(), limit: Some(limit) }
+    }
+}
 
 /// Header fields that belong to the connection, which is the host's.
 const OF_THE_CONNECTION: [HeaderName; 9] = [
@@ -28,8 +45,6 @@ const OF_THE_CONNECTION: [HeaderName; 9] = [
     header::EXPECT,
 ];
 const OF_THE_CONNECTION_TOO: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
-/// Fields of one request.
-const MAX_FIELDS: usize = 100;
 
 /// What one agent may send. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +53,7 @@ pub(crate) struct HttpPolicy {
     secrets: Arc<BTreeMap<String, Secret>>,
     max_url: usize,
     max_headers: usize,
+    max_fields: usize,
 }
 
 impl HttpPolicy {
@@ -45,31 +61,33 @@ impl HttpPolicy {
     pub(crate) fn new(
         grants: Arc<[HttpGrant]>,
         secrets: Arc<BTreeMap<String, Secret>>,
-        max_url: usize,
-        max_headers: usize,
+        limits: &Limits,
     ) -> Self {
-        Self { grants, secrets, max_url, max_headers }
+        let (max_url, max_headers) = (limits.http_url, limits.http_header_bytes);
+        Self { grants, secrets, max_url, max_headers, max_fields: limits.http_fields }
     }
 
     /// The normalised form of a URL that this method may be used on.
     pub(crate) fn uri(&self, method: &Method, url: &str) -> Result<Uri, Denied> {
         if url.len() > self.max_url {
-            return Err(Denied(format!("the URL is longer than {} bytes", self.max_url)));
+            let why = format!("the URL is longer than http_url = {} bytes", self.max_url);
+            return Err(Denied::over(Limit::HttpUrl, why));
         }
         if matches!(*method, Method::CONNECT | Method::TRACE) {
-            return Err(Denied(format!("the method {method} is never allowed")));
+            return Err(Denied::because(format!("the method {method} is never allowed")));
         }
-        let mut url = Url::parse(url).map_err(|error| Denied(format!("the URL is not valid: {error}")))?;
+        let mut url =
+            Url::parse(url).map_err(|error| Denied::because(format!("the URL is not valid: {error}")))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Denied("a user name in a URL is not allowed".to_owned()));
+            return Err(Denied::because("a user name in a URL is not allowed"));
         }
         url.set_fragment(None);
         if !self.grants.iter().any(|grant| grant.allows(method, &url)) {
             url.set_query(None);
             let shown = postern_model::text::one_line(url.as_str(), 200);
-            return Err(Denied(format!("no grant allows {method} {shown}")));
+            return Err(Denied::because(format!("no grant allows {method} {shown}")));
         }
-        url.as_str().parse().map_err(|error| Denied(format!("the URL is not valid: {error}")))
+        url.as_str().parse().map_err(|error| Denied::because(format!("the URL is not valid: {error}")))
     }
 
     /// The header of a request: validated, without what is the host's, with secrets put in.
@@ -79,11 +97,17 @@ impl HttpPolicy {
     ) -> Result<HeaderMap, Denied> {
         let mut headers = HeaderMap::new();
         let mut size = 0;
-        let too_much =
-            || Denied(format!("more than {} bytes or {MAX_FIELDS} fields of header", self.max_headers));
+        let too_much = || {
+            let why = format!("more than http_header_bytes = {} bytes of header", self.max_headers);
+            Denied::over(Limit::HttpHeaderBytes, why)
+        };
         for (name, value) in fields {
             let room = self.max_headers.saturating_sub(size + name.len());
-            if value.len() > room || headers.len() == MAX_FIELDS {
+            if headers.len() >= self.max_fields {
+                let why = format!("more than http_fields = {} fields of header", self.max_fields);
+                return Err(Denied::over(Limit::HttpFields, why));
+            }
+            if value.len() > room {
                 return Err(too_much());
             }
             let (name, value) = self.field(name, value, room)?.ok_or_else(too_much)?;
@@ -105,14 +129,15 @@ impl HttpPolicy {
         room: usize,
     ) -> Result<Option<(HeaderName, HeaderValue)>, Denied> {
         let shown = || postern_model::text::one_line(&String::from_utf8_lossy(name), 60);
-        let name =
-            HeaderName::from_bytes(name).map_err(|_| Denied(format!("{:?} is no header name", shown())))?;
+        let name = HeaderName::from_bytes(name)
+            .map_err(|_| Denied::because(format!("{:?} is no header name", shown())))?;
         if OF_THE_CONNECTION.contains(&name) || OF_THE_CONNECTION_TOO.contains(&name.as_str()) {
-            return Err(Denied(format!("the header field {name} is set by the host")));
+            return Err(Denied::because(format!("the header field {name} is set by the host")));
         }
         let Some(filled) = self.with_secrets(value, room)? else { return Ok(None) };
-        let mut field = HeaderValue::from_bytes(&filled)
-            .map_err(|_| Denied(format!("the value of {name} holds bytes that a header must not hold")))?;
+        let mut field = HeaderValue::from_bytes(&filled).map_err(|_| {
+            Denied::because(format!("the value of {name} holds bytes that a header must not hold"))
+        })?;
         // Keeps it out of debug output below us.
         let secret = filled != value || matches!(name, header::AUTHORIZATION | header::COOKIE);
         field.set_sensitive(secret);
@@ -134,12 +159,12 @@ impl HttpPolicy {
             let secret = self
                 .secrets
                 .get(name.as_ref())
-                .ok_or_else(|| Denied(format!("the secret {:?} is not granted", shown())))?
+                .ok_or_else(|| Denied::because(format!("the secret {:?} is not granted", shown())))?
                 .reveal();
             if secret.bytes().any(|b| b.is_ascii_control()) {
                 // A line break would let the secret's owner write header fields, by mistake or not.
                 let why = format!("the secret {:?} holds line breaks or control characters", shown());
-                return Err(Denied(format!("{why}, which cannot stand in a header")));
+                return Err(Denied::because(format!("{why}, which cannot stand in a header")));
             }
             out.extend_from_slice(secret.as_bytes());
             if out.len() > room {
@@ -163,7 +188,8 @@ mod tests {
         let secrets = [("key", "s3cret"), ("long", LONG), ("pem", "-----BEGIN\nMII"), ("cr", "a\rb")];
         let secrets = secrets.map(|(name, value)| (name.to_owned(), Secret::new(value)));
         let secrets = BTreeMap::from(secrets);
-        HttpPolicy::new(grants.into(), Arc::new(secrets), 200, 200)
+        let limits = Limits { http_url: 200, http_header_bytes: 200, http_fields: 3, ..Limits::default() };
+        HttpPolicy::new(grants.into(), Arc::new(secrets), &limits)
     }
 
     fn headers(fields: &[(&str, &str)]) -> Result<HeaderMap, Denied> {
@@ -175,7 +201,7 @@ mod tests {
         let got = headers(&[("Authorization", "Bearer {secret:key}.{secret:key}")]).unwrap();
         assert_eq!(got["authorization"], "Bearer s3cret.s3cret");
         let denied = headers(&[("X", "{secret:other}")]).unwrap_err();
-        assert!(denied.0.contains("\"other\" is not granted"), "{denied}");
+        assert!(denied.why.contains("\"other\" is not granted"), "{denied}");
         assert_eq!(headers(&[("X", "{secret:open")]).unwrap()["x"], "{secret:open");
     }
 
@@ -184,7 +210,7 @@ mod tests {
         assert!(headers(&[("X", "a\r\nHost: evil")]).is_err());
         assert!(headers(&[("X: y\r\nZ", "a")]).is_err());
         for name in ["Host", "Connection", "Transfer-Encoding", "Upgrade", "Keep-Alive", "TE"] {
-            assert!(headers(&[(name, "x")]).unwrap_err().0.contains("set by the host"), "{name}");
+            assert!(headers(&[(name, "x")]).unwrap_err().why.contains("set by the host"), "{name}");
         }
         assert!(headers(&[("Content-Length", "999")]).unwrap().is_empty());
     }
@@ -192,7 +218,7 @@ mod tests {
     #[test]
     fn a_secret_with_a_line_break_is_refused_by_its_name_alone() {
         for name in ["pem", "cr"] {
-            let denied = headers(&[("X", &format!("{{secret:{name}}}"))]).unwrap_err().0;
+            let denied = headers(&[("X", &format!("{{secret:{name}}}"))]).unwrap_err().why;
             assert!(denied.contains(&format!("{name:?} holds line breaks")), "{denied}");
             assert!(!denied.contains("BEGIN"), "{denied}");
         }
@@ -212,7 +238,9 @@ mod tests {
         // A secret counts with its full length: 40 bytes for the 13 of its name.
         assert!(headers(&[("X", &"{secret:long}".repeat(4))]).is_ok());
         let denied = headers(&[("X", &"{secret:long}".repeat(5))]);
-        assert!(denied.unwrap_err().0.contains("more than 200 bytes"));
+        assert!(denied.unwrap_err().why.contains("http_header_bytes = 200 bytes"));
+        let many = headers(&[("A", ""), ("B", ""), ("C", ""), ("D", "")]);
+        assert_eq!(many.unwrap_err().limit, Some(Limit::HttpFields));
         let url = format!("https://a.example/v1/{}", "x".repeat(300));
         assert!(policy().uri(&Method::GET, &url).is_err());
     }

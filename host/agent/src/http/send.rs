@@ -11,10 +11,30 @@ use hyper::body::{Body as _, Incoming};
 use super::{Denied, HttpClient};
 use crate::bindings::imported::http as wit;
 use crate::egress::{self, ConnectError};
+use crate::limits::Limit;
+use crate::wasi::Patience;
 
-impl From<Denied> for wit::Fault {
+/// What the guest is told, and the limit behind it where it is one.
+pub(crate) struct Unsent {
+    pub(crate) fault: wit::Fault,
+    pub(crate) limit: Option<Limit>,
+}
+
+impl Unsent {
+    fn too_large(limit: Limit) -> Self {
+        Self { fault: wit::Fault::TooLarge, limit: Some(limit) }
+    }
+}
+
+impl From<wit::Fault> for Unsent {
+    fn from(fault: wit::Fault) -> Self {
+        Self { fault, limit: None }
+    }
+}
+
+impl From<Denied> for Unsent {
     fn from(denied: Denied) -> Self {
-        Self::Denied(denied.0)
+        Self { fault: wit::Fault::Denied(denied.why), limit: denied.limit }
     }
 }
 
@@ -23,23 +43,23 @@ impl HttpClient {
     pub(crate) async fn send(
         &self,
         request: wit::Request,
-        patience: Duration,
-    ) -> Result<wit::Response, wit::Fault> {
+        patience: Patience,
+    ) -> Result<wit::Response, Unsent> {
         let asked = request.timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-        let patience = asked.map_or(patience, |asked| asked.min(patience));
+        let time = patience.time(asked);
         let request = self.checked(request)?;
-        match tokio::time::timeout(patience, self.exchange(request)).await {
+        match tokio::time::timeout(time, self.exchange(request)).await {
             Ok(result) => result,
-            Err(_) => Err(wit::Fault::Timeout),
+            Err(_) => Err(Unsent { fault: wit::Fault::Timeout, limit: patience.limit(asked) }),
         }
     }
 
-    fn checked(&self, request: wit::Request) -> Result<Request<super::client::Body>, wit::Fault> {
+    fn checked(&self, request: wit::Request) -> Result<Request<super::client::Body>, Unsent> {
         if request.body.len() > self.max_request() {
-            return Err(wit::Fault::TooLarge);
+            return Err(Unsent::too_large(Limit::HttpRequest));
         }
         let method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| Denied("the method is not valid".to_owned()))?;
+            .map_err(|_| Denied::because("the method is not valid"))?;
         let uri = self.policy().uri(&method, &request.url)?;
         let headers =
             self.policy().headers(request.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))?;
@@ -51,7 +71,7 @@ impl HttpClient {
         Ok(checked)
     }
 
-    async fn exchange(&self, request: Request<super::client::Body>) -> Result<wit::Response, wit::Fault> {
+    async fn exchange(&self, request: Request<super::client::Body>) -> Result<wit::Response, Unsent> {
         let response = self.request(request).await.map_err(|error| fault(&error))?;
         let (head, body) = response.into_parts();
         let body = read(body, self.max_response()).await?;
@@ -62,32 +82,41 @@ impl HttpClient {
     }
 }
 
-async fn read(body: Incoming, max: usize) -> Result<Vec<u8>, wit::Fault> {
+async fn read(body: Incoming, max: usize) -> Result<Vec<u8>, Unsent> {
+    let too_large = || Unsent::too_large(Limit::HttpResponse);
     if body.size_hint().lower() > max as u64 {
-        return Err(wit::Fault::TooLarge);
+        return Err(too_large());
     }
     let mut body = Limited::new(body, max);
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(wit::Fault::TooLarge),
-            Err(error) => return Err(wit::Fault::Other(cleaned(&error.to_string()))),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
+            Err(error) => return Err(wit::Fault::Other(cleaned(&error.to_string())).into()),
         }
     }
     Ok(read.into())
 }
 
 /// What lies below an error of the client, in the words of `http.send`.
-fn fault(error: &hyper_util::client::legacy::Error) -> wit::Fault {
-    match Cause::of(error) {
+fn fault(error: &hyper_util::client::legacy::Error) -> Unsent {
+    let fault = match Cause::of(error) {
         Cause::Connect(ConnectError::Denied(why)) => wit::Fault::Denied(why.clone()),
-        Cause::Connect(ConnectError::Timeout(_)) => wit::Fault::Timeout,
+        Cause::Connect(ConnectError::Timeout(_)) => {
+            return Unsent { fault: wit::Fault::Timeout, limit: Some(Limit::HttpConnect) };
+        }
         Cause::Connect(error) => wit::Fault::Connect(cleaned(&error.to_string())),
         Cause::Tls(text) => wit::Fault::Tls(cleaned(&text)),
         Cause::Other(text) if error.is_connect() => wit::Fault::Connect(cleaned(&text)),
         Cause::Other(text) => wit::Fault::Other(cleaned(&text)),
-    }
+    };
+    fault.into()
+}
+
+/// Whether the client gave up connecting because its time was over.
+pub(crate) fn connected_too_slowly(error: &hyper_util::client::legacy::Error) -> bool {
+    matches!(Cause::of(error), Cause::Connect(ConnectError::Timeout(_)))
 }
 
 /// Why an error of the client means that the address was not allowed, if it does.

@@ -8,10 +8,9 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::connection::{Connection, Line};
-use crate::Limits;
 use crate::bindings::imported::tcp::{self as wit, Fault};
-use crate::limits::MAX_READ;
-use crate::log::Capability;
+use crate::limits::{Limit, Limits, MAX_READ};
+use crate::log::{AgentLog, Capability};
 use crate::state::State;
 use crate::stats::Stats;
 
@@ -65,37 +64,50 @@ impl TcpUse {
     }
 
     /// The right to one more attempt and, if it succeeds, one more connection.
-    fn permit(&mut self, limits: &Limits) -> Answer<OwnedSemaphorePermit> {
+    fn permit(&mut self, log: &AgentLog) -> Answer<OwnedSemaphorePermit> {
+        let limits = log.limits();
         if self.connects >= limits.tcp_connects {
             let max = limits.tcp_connects;
+            log.hit(Limit::TcpConnects);
             return Err(Fault::Denied(format!("more than tcp_connects = {max} attempts in one call")));
         }
         self.connects += 1;
         let permit = self.places.clone().try_acquire_owned();
         permit.map_err(|_| {
+            log.hit(Limit::TcpOpen);
             Fault::Denied(format!("more than tcp_open = {} connections at once", limits.tcp_open))
         })
     }
 
     /// How many of `max` bytes may still be read.
-    fn readable(&self, max: usize, limits: &Limits) -> Answer<usize> {
-        match limits.tcp_read.saturating_sub(self.read) {
-            0 => Err(Fault::Denied(format!("more than tcp_read = {} bytes in one call", limits.tcp_read))),
+    fn readable(&self, max: usize, log: &AgentLog) -> Answer<usize> {
+        match log.limits().tcp_read.saturating_sub(self.read) {
+            0 => Err(read_enough(log)),
             left => Ok(left.min(max)),
         }
     }
 }
 
+fn read_enough(log: &AgentLog) -> Fault {
+    log.hit(Limit::TcpRead);
+    Fault::Denied(format!("more than tcp_read = {} bytes in one call", log.limits().tcp_read))
+}
+
 impl State {
     fn tcp_patience(&self, timeout_ms: u32) -> Duration {
-        Duration::from_millis(timeout_ms.into()).min(self.outbound.patience())
+        self.outbound.patience().time(Some(Duration::from_millis(timeout_ms.into())))
+    }
+
+    /// The limit that ended something that took too long, which was asked to take at most so long.
+    fn tcp_late(&self, timeout_ms: u32) -> Option<Limit> {
+        self.outbound.patience().limit(Some(Duration::from_millis(timeout_ms.into())))
     }
 
     async fn tcp_connect(&mut self, target: &str, timeout_ms: u32) -> Answer<TcpConnection> {
         let patience = self.tcp_patience(timeout_ms);
         let shared = self.shared.clone();
         let door = shared.tcp.as_ref().ok_or_else(|| Fault::Denied("tcp is not granted".to_owned()))?;
-        let permit = self.tcp.permit(&shared.limits)?;
+        let permit = self.tcp.permit(&self.log)?;
         let stream = door.connect(target, patience).await?;
         Ok(Connection::new(target, stream, Place::taken(&shared.stats, permit)))
     }
@@ -111,7 +123,7 @@ impl State {
         if !connection.is_open() {
             return Ok(Err(Fault::Closed));
         }
-        let max = match self.tcp.readable(max.min(MAX_READ) as usize, &self.shared.limits) {
+        let max = match self.tcp.readable(max.min(MAX_READ) as usize, &self.log) {
             Ok(max) => max,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -130,13 +142,13 @@ impl State {
         ms: u32,
     ) -> Result<Answer<Option<String>>> {
         let patience = self.tcp_patience(ms);
-        let limits = &self.shared.limits;
+        let longest = self.shared.limits.tcp_line;
         let connection = self.table.get_mut(at)?;
         if !connection.is_open() {
             return Ok(Err(Fault::Closed));
         }
-        let asked = (max as usize).min(limits.tcp_line);
-        let allowed = match self.tcp.readable(asked, limits) {
+        let asked = (max as usize).min(longest);
+        let allowed = match self.tcp.readable(asked, &self.log) {
             Ok(allowed) => allowed,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -148,10 +160,13 @@ impl State {
             }
             Ok(Line::End) => Ok(None),
             Ok(Line::CutOff) => Err(Fault::Other("the stream ended within a line".to_owned())),
-            Ok(Line::TooLong) if allowed < asked => {
-                Err(Fault::Denied(format!("more than tcp_read = {} bytes in one call", limits.tcp_read)))
+            Ok(Line::TooLong) if allowed < asked => Err(read_enough(&self.log)),
+            Ok(Line::TooLong) => {
+                if asked == longest {
+                    self.log.hit(Limit::TcpLine);
+                }
+                Err(Fault::Other(format!("no end of line within {asked} bytes")))
             }
-            Ok(Line::TooLong) => Err(Fault::Other(format!("no end of line within {asked} bytes"))),
             Err(fault) => Err(fault),
         })
     }
@@ -165,6 +180,7 @@ impl State {
         let max = self.shared.limits.tcp_written;
         if data.len() > max.saturating_sub(self.tcp.written) {
             // All or nothing: half of what the agent has to say would mislead the far end.
+            self.log.hit(Limit::TcpWritten);
             return Ok(Err(Fault::Denied(format!("more than tcp_written = {max} bytes in one call"))));
         }
         self.tcp.written += data.len();
@@ -175,8 +191,16 @@ impl State {
         Ok(written)
     }
 
-    /// Logs and counts a refusal. `answer` is handed through.
-    fn tcp_told<T>(&mut self, at: &Resource<TcpConnection>, answer: Answer<T>) -> Result<Answer<T>> {
+    /// Logs and counts a refusal, and counts the limit where it was `late`. `answer` is handed through.
+    fn tcp_told<T>(
+        &mut self,
+        at: &Resource<TcpConnection>,
+        late: Option<Limit>,
+        answer: Answer<T>,
+    ) -> Result<Answer<T>> {
+        if let (Err(Fault::Timeout), Some(limit)) = (&answer, late) {
+            self.log.hit(limit);
+        }
         if let Err(Fault::Denied(why)) = &answer {
             self.log.refused(Capability::Tcp, self.table.get(at)?.target(), why);
         }
@@ -186,11 +210,14 @@ impl State {
 
 impl wit::Host for State {
     async fn connect(&mut self, target: String, timeout_ms: u32) -> Result<Answer<Resource<TcpConnection>>> {
+        let late = self.tcp_late(timeout_ms);
         match self.tcp_connect(&target, timeout_ms).await {
             Ok(connection) => Ok(Ok(self.table.push(connection)?)),
             Err(fault) => {
-                if let Fault::Denied(why) = &fault {
-                    self.log.refused(Capability::Tcp, &target, why);
+                match (&fault, late) {
+                    (Fault::Denied(why), _) => self.log.refused(Capability::Tcp, &target, why),
+                    (Fault::Timeout, Some(limit)) => self.log.hit(limit),
+                    _ => {}
                 }
                 Ok(Err(fault))
             }
@@ -200,8 +227,9 @@ impl wit::Host for State {
 
 impl wit::HostConnection for State {
     async fn read(&mut self, at: Resource<TcpConnection>, max: u32, ms: u32) -> Result<Answer<Vec<u8>>> {
+        let late = self.tcp_late(ms);
         let answer = self.tcp_read(&at, max, ms).await?;
-        self.tcp_told(&at, answer)
+        self.tcp_told(&at, late, answer)
     }
 
     async fn read_line(
@@ -210,13 +238,15 @@ impl wit::HostConnection for State {
         max: u32,
         ms: u32,
     ) -> Result<Answer<Option<String>>> {
+        let late = self.tcp_late(ms);
         let answer = self.tcp_read_line(&at, max, ms).await?;
-        self.tcp_told(&at, answer)
+        self.tcp_told(&at, late, answer)
     }
 
     async fn write(&mut self, at: Resource<TcpConnection>, data: Vec<u8>, ms: u32) -> Result<Answer<()>> {
+        let late = self.tcp_late(ms);
         let answer = self.tcp_write(&at, &data, ms).await?;
-        self.tcp_told(&at, answer)
+        self.tcp_told(&at, late, answer)
     }
 
     async fn close(&mut self, at: Resource<TcpConnection>) -> Result<()> {

@@ -9,7 +9,7 @@
   ;;   l PATH=NEW   makes a hard link                 y TO=PATH    makes a symbolic link
   ;;   m PATH=NEW   renames, from one folder into another
   ;;   L PATH       reads a link                      o PATH       opens and leaves it open
-  ;;   f PATH       reads for ever
+  ;;   f PATH       reads for ever                    X            the delivery fails: an error
   ;; The text of the delivered outcome tells what each step gave: its letter, then what there is to tell, or "!NN" for an
   ;; error with the number of its code, then ";".
   (import "wasi:filesystem/preopens@0.2.0" "get-directories" (func $directories (param i32)))
@@ -35,6 +35,7 @@
   (import "wasi:io/streams@0.2.0" "[resource-drop]input-stream" (func $drop_input (param i32)))
   (import "wasi:io/streams@0.2.0" "[resource-drop]output-stream" (func $drop_output (param i32)))
   (global $folders (mut i32) (i32.const 0))
+  (global $fails (mut i32) (i32.const 0))
   (global $out (mut i32) (i32.const 0))
   (global $out_end (mut i32) (i32.const 0))
   (global $fd (mut i32) (i32.const 0))
@@ -151,6 +152,7 @@
     (local $copy i32) (local $mark i32)
     (call $say (local.get $op))
     ;; What is written lies apart from the script.
+    (if (i32.eq (local.get $op) (i32.const 88)) (then (global.set $fails (i32.const 1)))) ;; X
     (if (i32.eq (local.get $op) (i32.const 114)) ;; r
       (then (if (call $open (local.get $folder) (local.get $a) (local.get $an) (i32.const 0) (i32.const 1))
         (then (call $read_once) (call $close)))))
@@ -283,6 +285,7 @@
       (i32.add (i32.const 1) (call $find (i32.const 35) (local.get $from) (local.get $end)))
       (local.get $end))
     (call $drop_item (local.get $item))
+    (if (global.get $fails) (then (return (call $error))))
     (local.set $outcome (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
     (call $outcome (local.get $outcome) (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)
       (global.get $out) (i32.sub (global.get $out_end) (global.get $out)))

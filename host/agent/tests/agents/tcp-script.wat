@@ -5,6 +5,7 @@
   ;;   r MAX     reads                            l MAX    reads a line
   ;;   x         closes                           d        drops
   ;;   t MS      what the steps behind it may take; at first 5000
+  ;;   f         the delivery fails: an error
   ;; The text of the next delivered outcome tells what each step gave: its letter, then what was read, or "!N TEXT" for a
   ;; fault, or "-" for a stream that ended before a line, then ";".
   (import "postern:delivery-agent/tcp@0.1.0" "connect" (func $tcp_connect (param i32 i32 i32 i32)))
@@ -17,6 +18,7 @@
   (global $end (mut i32) (i32.const 0))
   (global $connection (mut i32) (i32.const 0))
   (global $patience (mut i32) (i32.const 5000))
+  (global $fails (mut i32) (i32.const 0))
   (global $out (mut i32) (i32.const 0))
   (global $out_end (mut i32) (i32.const 0))
 
@@ -101,6 +103,7 @@
               (else (call $say (i32.const 45))))))))
     (if (i32.eq (local.get $op) (i32.const 120)) (then (call $tcp_close (global.get $connection)))) ;; x
     (if (i32.eq (local.get $op) (i32.const 100)) (then (call $tcp_drop (global.get $connection)))) ;; d
+    (if (i32.eq (local.get $op) (i32.const 102)) (then (global.set $fails (i32.const 1)))) ;; f
     (if (i32.eq (local.get $op) (i32.const 116)) ;; t
       (then (global.set $patience (call $number (local.get $from) (local.get $length)))))
     (call $say (i32.const 59)))
@@ -145,6 +148,7 @@
     (local $outcome i32)
     (call $drop_item (local.get $item))
     (call $part)
+    (if (global.get $fails) (then (return (call $error))))
     (local.set $outcome (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
     (call $outcome (local.get $outcome) (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)
       (global.get $out) (i32.sub (global.get $out_end) (global.get $out)))

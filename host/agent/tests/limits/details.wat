@@ -1,0 +1,16 @@
+  ;; Delivered, with the remote id "test agent" and two details: done = test agent, both times.
+  (data (i32.const 320) "\10\01\00\00\04\00\00\00\00\01\00\00\0a\00\00\00")
+  (data (i32.const 336) "\10\01\00\00\04\00\00\00\00\01\00\00\0a\00\00\00")
+  (func (export "postern:delivery-agent/agent@0.1.0#deliver") (param $item i32) (result i32)
+    (local $at i32)
+    (call $drop_item (local.get $item))
+    (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.const 60)))
+    (call $outcome (local.get $at) (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 2)
+      (i32.const 272) (i32.const 4))
+    ;; some("test agent"), then a list of two
+    (i32.store8 offset=40 (local.get $at) (i32.const 1))
+    (i32.store offset=44 (local.get $at) (i32.const 256))
+    (i32.store offset=48 (local.get $at) (i32.const 10))
+    (i32.store offset=52 (local.get $at) (i32.const 320))
+    (i32.store offset=56 (local.get $at) (i32.const 2))
+    (call $ok (local.get $at) (i32.const 1)))
