@@ -18,10 +18,12 @@ mod run;
 mod table;
 mod track;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use postern_model::text;
 
 /// The exit code for "done, but the answer is no".
 pub const NO: u8 = 1;
@@ -149,9 +151,9 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         if common.json {
-            println!("{}", serde_json::json!({ "error": error.text }));
+            println!("{}", visible(&serde_json::json!({ "error": error.text }).to_string()));
         } else {
-            eprintln!("postern: {}", error.text.trim_end());
+            eprintln!("postern: {}", text::printable(error.text.trim_end()));
         }
         ExitCode::from(error.code)
     })
@@ -166,5 +168,34 @@ fn load_config(common: &Common) -> Result<crate::config::Config, CliError> {
 }
 
 fn print_json(value: &serde_json::Value) {
-    println!("{}", serde_json::to_string_pretty(value).expect("a JSON value always prints"));
+    println!("{}", visible(&serde_json::to_string_pretty(value).expect("a JSON value always prints")));
+}
+
+/// JSON in which what would be hidden on a screen is escaped. It can only stand in strings, so it means the same.
+fn visible(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || !text::is_hidden(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_json_holds_is_visible_on_a_screen_and_means_the_same() {
+        let value = serde_json::json!({ "a\u{9b}b": "\u{202e}x\u{e0041}\u{7f}\n\u{1b}[m \u{fc}" });
+        let pretty = visible(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!pretty.contains(|c| c != '\n' && text::is_hidden(c)), "{pretty}");
+        assert!(pretty.contains('\u{fc}'), "letters stay as they are");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&pretty).unwrap(), value);
+    }
 }

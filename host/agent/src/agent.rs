@@ -35,6 +35,8 @@ const PACKAGE: &str = "postern:delivery-agent/";
 const CONTRACT: &str = "0.1.0";
 /// The longest name, version, protocol or media type in a description, in bytes.
 const MAX_DESCRIPTION: usize = 128;
+/// The longest name of an import or export that is shown, in bytes.
+const MAX_NAME: usize = 200;
 /// Media types in a description.
 const MAX_ACCEPTS: usize = 100;
 
@@ -627,8 +629,10 @@ fn check_ceilings(runtime: &Runtime, limits: &Limits) -> Result<(), LoadError> {
 
 fn names(runtime: &Runtime, component: &Component) -> (Vec<String>, Vec<String>) {
     let about = component.component_type();
-    let imports = about.imports(runtime.engine()).map(|(name, _)| name.to_owned()).collect();
-    let exports = about.exports(runtime.engine()).map(|(name, _)| name.to_owned()).collect();
+    // A name may be a URL, which the validator does not look into.
+    let shown = |name: &str| one_line(name, MAX_NAME);
+    let imports = about.imports(runtime.engine()).map(|(name, _)| shown(name)).collect();
+    let exports = about.exports(runtime.engine()).map(|(name, _)| shown(name)).collect();
     (imports, exports)
 }
 

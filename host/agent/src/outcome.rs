@@ -1,7 +1,7 @@
 //! What an agent says, made into the host's words: checked, cleaned and bounded.
 
 use jiff::SignedDuration;
-use postern_model::text::one_line;
+use postern_model::text::{is_hidden, one_line};
 use postern_model::{
     AddressType, Deferral, FailureClass, Outcome, Pending, Receipt, ReceiptState, RecipientOutcome, Refusal,
     Response, TypedAddress,
@@ -14,6 +14,9 @@ use crate::witness::{Violation, Witness};
 
 /// The longest address that a receipt may name, in bytes: no recipient has a longer one.
 const MAX_RECEIPT_ADDRESS: usize = AddressType::MAX_LENGTH + 1 + TypedAddress::MAX_LENGTH;
+
+/// The largest number in an enhanced status code.
+const MAX_STATUS: u16 = 999;
 
 /// The recipients of one item, and what the agent has said about them so far. The first word about each counts.
 pub(crate) struct Reported {
@@ -190,12 +193,14 @@ fn is_id(id: &str, log: &AgentLog) -> bool {
         log.hit(Limit::ReceiptId);
         return false;
     }
-    !id.is_empty() && !id.chars().any(char::is_control)
+    !id.is_empty() && !id.contains(is_hidden)
 }
 
 fn response(said: &wit::Response, log: &AgentLog) -> Response {
     let text = bounded(&said.text, Limit::Text, log.limits().text, log);
-    Response::new(said.code, said.status, &text)
+    let (class, subject, detail) = said.status;
+    // RFC 3463 2: each at most three digits.
+    Response::new(said.code, (class, subject.min(MAX_STATUS), detail.min(MAX_STATUS)), &text)
 }
 
 fn deferral(said: &wit::Deferral, log: &AgentLog) -> Deferral {
@@ -298,7 +303,7 @@ fn receipt_address(said: Option<String>) -> Result<Option<String>, ()> {
     let Some(text) = said.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let fits = text.len() <= MAX_RECEIPT_ADDRESS && !text.chars().any(char::is_control);
+    let fits = text.len() <= MAX_RECEIPT_ADDRESS && !text.contains(is_hidden);
     if fits { Ok(Some(text)) } else { Err(()) }
 }
 
@@ -341,6 +346,9 @@ mod tests {
     fn a_status_of_another_class_does_not_fit_either() {
         assert_eq!(take(wit::Outcome::Delivered(said(250, 5))).outcome.word(), "deferred");
         assert_eq!(take(wit::Outcome::Relayed(said(250, 2))).outcome.word(), "relayed");
+        let huge = wit::Response { status: (2, 1000, u16::MAX), ..said(250, 2) };
+        let got = take(wit::Outcome::Delivered(huge));
+        assert_eq!(got.outcome.response().status.to_string(), "2.999.999");
     }
 
     #[test]
@@ -354,7 +362,7 @@ mod tests {
         };
         let Outcome::Accepted(got) = take(pending("job  17".to_owned())).outcome else { panic!() };
         assert_eq!(got.receipt_ids, ["job  17"]);
-        for id in [String::new(), "x".repeat(257), "a\nb".to_owned()] {
+        for id in [String::new(), "x".repeat(257), "a\nb".to_owned(), "\u{202e}71 boj".to_owned()] {
             assert_eq!(take(pending(id.clone())).outcome.word(), "deferred", "{id:?}");
         }
     }

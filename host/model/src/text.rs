@@ -25,10 +25,23 @@ pub fn one_line(input: &str, max: usize) -> String {
     out
 }
 
-/// Control characters, and the marks that turn the direction of writing or hide in it.
-fn is_hidden(c: char) -> bool {
+/// `input` with its lines as they are and nothing hidden in them: for what is printed whole, such as a report of several
+/// lines.
+#[must_use]
+pub fn printable(input: &str) -> String {
+    input.chars().filter(|c| *c == '\n' || !is_hidden(*c)).collect()
+}
+
+/// Whether a character does something to a screen or a reader instead of being seen: control characters, marks that
+/// turn the direction of writing, and characters without width.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 fn cut(out: &mut String, max: usize) {
@@ -93,7 +106,7 @@ pub mod optional_bytes_as_text {
 
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::{is_hidden, one_line, printable};
 
     #[test]
     fn bytes_survive_as_json_text() {
@@ -113,6 +126,39 @@ mod tests {
     #[test]
     fn breaks_become_spaces_and_controls_vanish() {
         assert_eq!(one_line(" a\r\n\tb\u{1b}[0m\u{202e}c ", 99), "a b[0mc");
+    }
+
+    /// Texts that try to be more than a text, and what is left of each.
+    const HOSTILE: &[(&str, &str)] = &[
+        ("red\u{1b}[31m \u{9b}2J \u{7}bell", "red[31m 2J bell"),
+        (
+            "\u{1b}]8;;http://evil.example\u{1b}\\click\u{1b}]8;;\u{1b}\\",
+            "]8;;http://evil.example\\click]8;;\\",
+        ),
+        ("ok\r\nBcc: all@evil.example", "ok Bcc: all@evil.example"),
+        ("ok\n2026-01-01T00:00:00Z ERROR made up", "ok 2026-01-01T00:00:00Z ERROR made up"),
+        ("one\u{2028}two\u{2029}three\u{85}four\u{b}five", "onetwothreefourfive"),
+        ("a\0b\u{8}c\u{7f}d", "abcd"),
+        ("\u{202e}gnp.exe\u{202c} \u{2066}x\u{2069} \u{61c}y\u{200f}", "gnp.exe x y"),
+        ("z\u{200b}e\u{ad}r\u{feff}o\u{2060}w\u{180e}i\u{e0041}d\u{fff9}e", "zerowide"),
+        ("<script>alert(1)</script> =?utf-8?q?x?=", "<script>alert(1)</script> =?utf-8?q?x?="),
+        ("lone \u{fffd}\u{fffd}\u{fffd} surrogate", "lone \u{fffd}\u{fffd}\u{fffd} surrogate"),
+    ];
+
+    #[test]
+    fn hostile_texts_become_one_line_in_which_nothing_hides() {
+        for (hostile, left) in HOSTILE {
+            let shown = one_line(hostile, 200);
+            assert_eq!(&shown, left, "{hostile:?}");
+            assert!(
+                !shown.contains(is_hidden) && !printable(hostile).contains(|c| c != '\n' && is_hidden(c))
+            );
+            for max in 0..hostile.len() {
+                assert!(one_line(hostile, max).len() <= max, "{hostile:?} at {max}");
+            }
+        }
+        assert_eq!(one_line(&"x".repeat(1 << 20), 512).len(), 512);
+        assert_eq!(printable("one:\n  two\u{1b}[m\r\n"), "one:\n  two[m\n");
     }
 
     #[test]

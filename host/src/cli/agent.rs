@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use postern_model::text::one_line;
 
 use super::{CliError, CliResult, Common, print_json};
 use crate::operate::AgentAction;
@@ -79,11 +80,11 @@ fn inspect(common: &Common, file: &Path, connector: Option<&str>) -> CliResult {
             serde_json::Value::Array(list) => {
                 println!("{name}:");
                 for entry in list {
-                    println!("  {}", entry.as_str().unwrap_or_default());
+                    println!("  {}", one_line(entry.as_str().unwrap_or_default(), 200));
                 }
             }
             serde_json::Value::String(text) => {
-                println!("{name}: {}", postern_model::text::one_line(text, 200))
+                println!("{name}: {}", one_line(text, 200))
             }
             other => println!("{name}: {other}"),
         }
