@@ -258,7 +258,7 @@ async fn call(agent: Agent, call: Call, content: &'static str) -> String {
     let failed = |error: postern_model::Deferral| error.response.to_string();
     match call {
         Call::Load => unreachable!("it was to fail when it was loaded"),
-        Call::Open => agent.open(&hop()).await.err().as_ref().map(refused).unwrap_or_default(),
+        Call::Open => agent.open(&hop()).await.err().map(|no| refused(&no.refusal)).unwrap_or_default(),
         Call::Deliver => reason(&open(&agent).await.deliver(&request(1, content.as_bytes())).await),
         Call::Close => open(&agent).await.close().await.err().map(failed).unwrap_or_default(),
         Call::Tick => open(&agent).await.tick().await.err().as_ref().map(refused).unwrap_or_default(),
@@ -334,7 +334,7 @@ fn waiting_for_an_instance_is_counted_and_giving_up_names_both_limits() {
     let agent = bench.runtime.load(spec).unwrap();
     bench.run(async move {
         let held = open(&agent).await;
-        let told = refused(&agent.open(&hop()).await.err().unwrap());
+        let told = refused(&agent.open(&hop()).await.err().unwrap().refusal);
         assert!(told.contains("open: ") && told.contains("slot_wait = 50ms"), "{told}");
         assert!(told.contains("host.max_agent_instances = 1"), "{told}");
         let limits = agent.stats().limits;
