@@ -88,7 +88,7 @@ fn site(host: &str, far_end: SocketAddr, sink: &SmtpSink) -> Site {
     let path = encode::encode_into(&agent(), site.folder());
     site.section(&format!(
         "[delivery_agent_connectors.words]\naddress_spaces = [\"SMTP:*.words.example\"]\nagent = {path:?}\n\
-         retry = \"1h\"\nconnection_idle = \"0s\"\npoison_after = 1000\n\
+         retry = \"1h\"\nconnection_idle = \"0s\"\npoison_after = 1000\nbreaker_after = 0\n\
          grants = {{ http = [\"http://{far_end}/\"] }}\nsettings = {{ url = \"http://{far_end}/\" }}\n\
          limits = {{ log_lines_per_second = 1000 }}"
     ))

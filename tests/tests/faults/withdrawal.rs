@@ -83,6 +83,8 @@ impl Folder {
 
     fn empty(&self) {
         eventually("an empty queue", || (self.site.ask(&["queue", "list"]) == json!([])).then_some(()));
+        // What was settled last leaves the list a moment before it is on the disk.
+        eventually("the last settlement", || (self.site.audit()["queued"] == 0).then_some(()));
     }
 
     /// The one report that came, by its action and the text of its diagnosis.
