@@ -89,6 +89,12 @@ fn mail_waits_while_a_granted_folder_is_missing_and_a_reload_finds_it() {
     eventually("the file", || {
         fs::read_to_string(site.folder().join("spool/page")).ok().filter(|text| text == "late")
     });
+    // A folder that is put in its place is taken up by a reload, and not before.
+    fs::rename(site.folder().join("spool"), site.folder().join("before")).unwrap();
+    fs::create_dir(site.folder().join("spool")).unwrap();
+    site.order(&["reload"]);
+    host.client().submit("jo@home.example", &["ann@files.example"], b"Subject: x\r\n\r\n#w1 new=new;\r\n");
+    eventually("the file in the new folder", || site.folder().join("spool/new").exists().then_some(()));
     host.stop();
     site.audit();
 }

@@ -362,6 +362,12 @@ impl Agent {
         self.0.authorities.as_ref().is_some_and(Authorities::have_changed)
     }
 
+    /// Whether other folders lie by now where its granted ones did. Blocking.
+    #[must_use]
+    pub fn has_other_folders_by_now(&self) -> bool {
+        self.0.shared.directories.have_changed()
+    }
+
     /// The interfaces that the component imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {

@@ -418,7 +418,9 @@ fn a_granted_folder_that_is_not_there_is_told_when_the_agent_is_loaded() {
 fn a_folder_that_is_put_in_the_place_of_a_granted_one_is_not_reached() {
     let world = World::new();
     let agent = world.agent("replaced", |_| {});
+    assert!(!agent.has_other_folders_by_now());
     fs::rename(world.path("in"), world.path("moved")).unwrap();
     symlink(world.path("secret"), world.path("in")).unwrap();
     assert_eq!(world.one(&agent, "r0 letter;r0 key;"), "rinside;r!no-entry;");
+    assert!(agent.has_other_folders_by_now(), "so that a reload can open what lies there now");
 }

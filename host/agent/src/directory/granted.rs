@@ -1,6 +1,8 @@
 //! Directories: the folders that an agent was granted, open.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 use wasmtime_wasi::filesystem::Dir;
@@ -20,6 +22,7 @@ pub(crate) struct Directory {
     pub(crate) name: String,
     /// Whether the agent may write there.
     pub(crate) writable: bool,
+    path: PathBuf,
 }
 
 impl Directories {
@@ -39,6 +42,15 @@ impl Directories {
     /// The one with this place in the order.
     pub(crate) fn get(&self, index: usize) -> Option<&Directory> {
         self.0.get(index)
+    }
+
+    /// Whether other folders lie there by now: another one was put in the place of one, or something was mounted over it.
+    /// One that is not there at all is none. Blocking.
+    pub(crate) fn have_changed(&self) -> bool {
+        self.0.iter().any(|directory| {
+            let (now, then) = (fs::metadata(&directory.path), directory.dir.dir.metadata());
+            matches!((now, then), (Ok(now), Ok(then)) if (now.dev(), now.ino()) != (then.dev(), then.ino()))
+        })
     }
 
     /// How many they are.
@@ -63,6 +75,6 @@ impl Directory {
         };
         // Never on the threads that run guests: a network file system may take its time.
         let dir = Dir::new(File::from(opened), may, mode, false);
-        Ok(Self { dir, name: grant.name().to_owned(), writable })
+        Ok(Self { dir, name: grant.name().to_owned(), writable, path: grant.path().to_owned() })
     }
 }

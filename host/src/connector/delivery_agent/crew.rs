@@ -258,7 +258,7 @@ impl Crew {
             let digest = version.agent().digest();
             let known = mine.iter().find(|mine| mine.agent().digest() == digest);
             // The same component that trusts other authorities is another version.
-            known.filter(|mine| !mine.agent().trusts_others_by_now()).unwrap_or(version).clone()
+            known.filter(|mine| !lives_elsewhere(mine.agent())).unwrap_or(version).clone()
         };
         let (steady, candidate) = (same(&new.steady), new.candidate.as_ref().map(same));
         let was_on_trial = posts.trial().map(|(_, candidate)| candidate);
@@ -323,7 +323,8 @@ impl Crew {
         });
     }
 
-    /// Whether the file or what it trusts is another than the one that is known. Blocking: the file is read.
+    /// Whether the file, what it trusts or a folder of its grants is another than the one that is known. Blocking: the
+    /// file is read.
     pub fn is_outdated(&self) -> bool {
         let (newest, file, held_back) = {
             let posts = self.posts();
@@ -331,7 +332,7 @@ impl Crew {
             (newest, posts.spec.component.clone(), posts.held_back.is_some())
         };
         // What was held back was looked at. Another file, or an operator who agreed meanwhile, changes that.
-        held_back || newest.differs_from(&file) || newest.trusts_others_by_now()
+        held_back || newest.differs_from(&file) || lives_elsewhere(&newest)
     }
 
     /// What all versions have done together.
@@ -367,6 +368,11 @@ impl Crew {
         versions.extend(posts.draining.iter().map(|version| version.view(Role::Draining)));
         CrewView { state, reason: posts.notice(), trial, versions }
     }
+}
+
+/// Whether what an agent was loaded with is another by now: whom it trusts, or the folders that it was granted. Blocking.
+fn lives_elsewhere(agent: &Agent) -> bool {
+    agent.trusts_others_by_now() || agent.has_other_folders_by_now()
 }
 
 /// Loads a version from the copy that was kept of it.
