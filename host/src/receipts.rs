@@ -31,8 +31,8 @@ pub use poller::Poller;
 
 /// Messages of the channel that are taken at once: their receipts are on the disk with one group commit.
 const BATCH: usize = 256;
-/// Early receipts that are read back at start, of all connectors together.
-const MAX_RECALLED: usize = 10 * early::MAX_EARLY;
+/// The early receipts that are read back at start are as many as these connectors may have, of all connectors together.
+const RECALLED_CONNECTORS: usize = 10;
 /// Ambiguous ids that the log need not name again; when there are more, they are named again.
 const MAX_NAMED: usize = 10_000;
 
@@ -90,7 +90,10 @@ impl Receipts {
     /// Takes what comes through the door.
     #[must_use]
     pub fn new(settler: Arc<Settler>, queue: ReceiptQueue) -> Self {
-        Self { settler, queue, early: Early::default(), named: HashSet::new() }
+        let topology = settler.topology();
+        let host = &topology.config.host;
+        let early = Early::new(host.early_receipts, host.early_receipt_life);
+        Self { settler, queue, early, named: HashSet::new() }
     }
 
     /// Settles receipts until told to stop or nobody can send any; then what has come is settled first.
@@ -129,9 +132,11 @@ impl Receipts {
 
     /// Takes up what an earlier run kept.
     async fn recall(&mut self) {
-        match self.settler.store().early_receipts(MAX_RECALLED).await {
+        let life = self.early.life();
+        let most = RECALLED_CONNECTORS.saturating_mul(self.early.most());
+        match self.settler.store().early_receipts(most).await {
             Ok(kept) => {
-                self.take(kept.into_iter().map(Arrival::recalled).collect()).await;
+                self.take(kept.into_iter().map(|kept| Arrival::recalled(kept, life)).collect()).await;
             }
             Err(error) => tracing::error!(%error, "receipts that came early cannot be read"),
         }

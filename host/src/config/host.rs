@@ -32,6 +32,10 @@ pub const CONTENT_CACHE: u64 = 64 << 20;
 pub const STORE_RESERVE: u64 = 64 << 20;
 /// `host.inline_body_limit`: contents up to this size lie in the database, in bytes.
 pub const INLINE_BODY_LIMIT: u64 = 256 << 10;
+/// `host.early_receipts`: receipts of each connector that are kept although nobody waits for them yet.
+pub const EARLY_RECEIPTS: usize = 10_000;
+/// `host.early_receipt_life`: how long each of them is kept.
+pub const EARLY_RECEIPT_LIFE: Duration = Duration::from_secs(10 * 60);
 /// `host.receipt_memory`: receipts that are remembered when nobody waits for them any longer.
 pub const RECEIPT_MEMORY: u32 = 100_000;
 /// `host.quarantine_records`: records of messages that broke their agents.
@@ -88,6 +92,10 @@ pub struct HostConfig {
     pub inline_body_limit: u64,
     /// How many receipts are remembered when nobody waits for them any longer.
     pub receipt_memory: u32,
+    /// How many receipts of each connector are kept although nobody waits for them yet.
+    pub early_receipts: usize,
+    /// How long each of them is kept.
+    pub early_receipt_life: Duration,
     /// How many records of messages that broke their agents are kept.
     pub quarantine_records: usize,
     /// Domains whose IMCEA addresses are decoded, in lower case.
@@ -117,6 +125,9 @@ impl HostConfig {
         let content_cache = section.or("content_cache", size(0, 64 << 30), CONTENT_CACHE);
         let store_reserve = section.or("store_reserve", size(0, 1 << 40), STORE_RESERVE);
         let inline_body_limit = section.or("inline_body_limit", size(0, 16 << 20), INLINE_BODY_LIMIT);
+        let early_receipts = section.or("early_receipts", count(1, 1_000_000), EARLY_RECEIPTS);
+        let life = timer(SignedDuration::from_secs(1), SignedDuration::from_hours(24));
+        let early_receipt_life = section.or("early_receipt_life", life, EARLY_RECEIPT_LIFE);
         let receipt_memory = section.or("receipt_memory", number(0, 10_000_000), RECEIPT_MEMORY);
         let quarantine_records = section.or("quarantine_records", count(0, 100_000), QUARANTINE_RECORDS);
         let domains = section.list("encapsulation_domains", host_name);
@@ -137,6 +148,8 @@ impl HostConfig {
             store_reserve,
             inline_body_limit,
             receipt_memory,
+            early_receipts,
+            early_receipt_life,
             quarantine_records,
             encapsulation_domains,
         })

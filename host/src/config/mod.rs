@@ -42,7 +42,7 @@ pub use canary::CanaryConfig;
 pub use checked::Config;
 pub use delivery_agent::{DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, TcpGrant};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
-pub use host::{AdminConfig, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
+pub use host::{AdminConfig, EARLY_RECEIPTS, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
 pub use outgoing::{ConnectorKind, EXPIRE_AFTER, Outgoing};
 pub use receive::{Extensions, ReceiveConfig};
 pub use report::{Finding, Report, Warning};

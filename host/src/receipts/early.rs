@@ -11,10 +11,6 @@ use postern_model::{Receipt, ReceiptWord};
 use postern_store::EarlyReceipt;
 use tokio::time::Instant;
 
-/// The most that are kept for each connector.
-pub(super) const MAX_EARLY: usize = 10_000;
-/// How long one is kept that nobody waits for.
-const EARLY_LIFE: Duration = Duration::from_secs(10 * 60);
 /// The pause before the second look at one; it doubles with each further look.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -45,11 +41,11 @@ impl Arrival {
     }
 
     /// One that an earlier run kept.
-    pub(super) fn recalled(early: EarlyReceipt) -> Self {
+    pub(super) fn recalled(early: EarlyReceipt, life: Duration) -> Self {
         let EarlyReceipt { connector, receipt, at } = early;
         // A clock that was set back must cost no receipt.
         let age = Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
-        let age = age.min(EARLY_LIFE + FIRST_PAUSE);
+        let age = age.min(life + FIRST_PAUSE);
         let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         Self { connector, receipt, at, since, pause: FIRST_PAUSE, saved: true }
     }
@@ -97,20 +93,39 @@ pub(super) enum Kept {
 type Key = (String, Option<String>);
 
 /// The receipts that are looked at again, by connector.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Early {
+    /// The most that are kept for each connector (`host.early_receipts`).
+    most: usize,
+    /// How long one is kept that nobody waits for (`host.early_receipt_life`).
+    life: Duration,
     waiting: HashMap<String, HashMap<Key, (Arrival, Instant)>>,
     next: Option<Instant>,
 }
 
 impl Early {
+    /// Keeps so many of each connector, each for so long.
+    pub(super) fn new(most: usize, life: Duration) -> Self {
+        Self { most, life, waiting: HashMap::new(), next: None }
+    }
+
+    /// How long one is kept that nobody waits for.
+    pub(super) fn life(&self) -> Duration {
+        self.life
+    }
+
+    /// The most that are kept for each connector.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Keeps one for another look.
     pub(super) fn keep(&mut self, mut arrival: Arrival, now: Instant) -> Kept {
-        if now.duration_since(arrival.since) >= EARLY_LIFE {
+        if now.duration_since(arrival.since) >= self.life {
             return Kept::TooOld;
         }
         let of_connector = self.waiting.entry(arrival.connector.clone()).or_default();
-        let is_full = of_connector.len() >= MAX_EARLY;
+        let is_full = of_connector.len() >= self.most;
         match of_connector.entry((arrival.receipt.id.clone(), arrival.receipt.address.clone())) {
             Entry::Occupied(first) => Kept::Known(first.get().0.receipt.state.word()),
             Entry::Vacant(_) if is_full => Kept::Full,
@@ -157,6 +172,13 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 100;
+    const LIFE: Duration = Duration::from_secs(600);
+
+    fn early() -> Early {
+        Early::new(MOST, LIFE)
+    }
+
     fn arrival(connector: &str, id: &str) -> Arrival {
         let state = ReceiptState::Delivered(Response::new(250, (2, 0, 0), "arrived"));
         Arrival::new(connector.to_owned(), Receipt::new(id, state))
@@ -164,7 +186,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_end_with_the_life() {
-        let mut early = Early::default();
+        let mut early = self::early();
         let mut now = Instant::now();
         let mut next = arrival("fax", "R-1");
         let start = next.since;
@@ -179,30 +201,30 @@ mod tests {
         }
         assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(early.keep(next.clone(), now), Kept::TooOld);
-        assert!(now.duration_since(start) < EARLY_LIFE + LONGEST_PAUSE);
+        assert!(now.duration_since(start) < LIFE + LONGEST_PAUSE);
         next.since = now;
         assert_eq!(early.keep(next, now), Kept::Yes, "one that is waited for lives on");
     }
 
     #[test]
     fn a_connector_that_floods_takes_no_room_from_others() {
-        let mut early = Early::default();
+        let mut early = self::early();
         let now = Instant::now();
-        for n in 0..MAX_EARLY {
+        for n in 0..MOST {
             assert_eq!(early.keep(arrival("flood", &n.to_string()), now), Kept::Yes);
         }
         assert_eq!(early.keep(arrival("flood", "more"), now), Kept::Full);
         let known = Kept::Known(ReceiptWord::Delivered);
         assert_eq!(early.keep(arrival("flood", "7"), now), known, "it is there already");
         assert_eq!(early.keep(arrival("fax", "1"), now), Kept::Yes);
-        assert_eq!(early.take_due(now + FIRST_PAUSE).len(), MAX_EARLY + 1);
+        assert_eq!(early.take_due(now + FIRST_PAUSE).len(), MOST + 1);
         assert_eq!(early.keep(arrival("flood", "more"), now), Kept::Yes);
         assert_eq!(early.take_all().len(), 1);
     }
 
     #[test]
     fn of_two_words_about_one_thing_the_first_counts() {
-        let mut early = Early::default();
+        let mut early = self::early();
         let now = Instant::now();
         let mut failed = arrival("fax", "17");
         failed.receipt.state = ReceiptState::Failed {
@@ -222,12 +244,12 @@ mod tests {
         let old = |minutes| {
             let at = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
             let EarlyReceipt { connector, receipt, .. } = arrival("fax", "17").stored();
-            Arrival::recalled(EarlyReceipt { connector, receipt, at })
+            Arrival::recalled(EarlyReceipt { connector, receipt, at }, LIFE)
         };
         let now = Instant::now();
         assert!(!old(1).is_new() && old(1).is_saved());
-        assert_eq!(Early::default().keep(old(1), now), Kept::Yes);
-        assert_eq!(Early::default().keep(old(60), now), Kept::TooOld);
-        assert_eq!(Early::default().keep(old(-60), now), Kept::Yes, "the clock was set back");
+        assert_eq!(early().keep(old(1), now), Kept::Yes);
+        assert_eq!(early().keep(old(60), now), Kept::TooOld);
+        assert_eq!(early().keep(old(-60), now), Kept::Yes, "the clock was set back");
     }
 }

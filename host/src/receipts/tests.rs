@@ -416,7 +416,8 @@ async fn who_asks_is_answered_when_everything_is_on_the_disk() {
     assert!(!site.is_there(item) && site.left().await.is_empty());
     assert_eq!(site.store.early_receipts(10).await.unwrap().len(), 1);
     // More than the host keeps of one connector: the far end is to come again.
-    let flood = (0..=early::MAX_EARLY).map(|n| delivered(&format!("flood-{n}"))).collect();
+    let most = crate::config::EARLY_RECEIPTS;
+    let flood = (0..=most).map(|n| delivered(&format!("flood-{n}"))).collect();
     assert_eq!(site.door.settle("fax", flood).await, Err(NotKept));
     assert_eq!(site.counted("dropped"), 2);
     stop.cancel();

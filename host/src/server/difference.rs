@@ -131,6 +131,8 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.store_reserve", was.store_reserve != is.store_reserve),
         ("host.inline_body_limit", was.inline_body_limit != is.inline_body_limit),
         ("host.receipt_memory", was.receipt_memory != is.receipt_memory),
+        ("host.early_receipts", was.early_receipts != is.early_receipts),
+        ("host.early_receipt_life", was.early_receipt_life != is.early_receipt_life),
         ("host.quarantine_records", was.quarantine_records != is.quarantine_records),
         ("host.encapsulation_domains", was.encapsulation_domains != is.encapsulation_domains),
         ("admin.listen", old.admin.listen != new.admin.listen),
