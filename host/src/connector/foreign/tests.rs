@@ -464,7 +464,9 @@ async fn a_stopped_host_makes_nothing_in_the_place_of_a_directory_that_is_missin
     let site = Site::new();
     let item = site.publish_and_wait().await;
     site.settle_down().await;
-    let Site { folder, .. } = site;
+    // It would make the directory anew.
+    let Site { folder, connector, .. } = site;
+    drop(connector);
     let stopped = Site::in_folder(folder, Role::Withdraws);
     std::fs::rename(stopped.directory(), stopped.folder.path().join("away")).unwrap();
     let found = stopped.connector.withdraw(&item).await.whereabouts;
