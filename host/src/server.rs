@@ -190,15 +190,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         callback: callback.as_ref().map(CallbackListener::base),
     };
     let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core, offered))));
-    let cut_off = core.settler.load_intents().await?;
-    if cut_off > 0 {
-        tracing::warn!(
-            items = cut_off,
-            "attempts were cut off in the middle of a hand-over; their agents are asked"
-        );
-    }
-    let index = core.store.index();
-    core.settler.quarantine().sweep(|item| index.item_view(item).is_some());
+    recall(&core).await?;
     let opening = site.start(&config).await?;
     let waiting_dsns = Arc::<CurrentWaiting>::default();
     let operations = Arc::new(Operations {
@@ -211,27 +203,15 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         ControlServer::bind(&data).map_err(io_error("making the control socket in", &data.display()))?;
     let admin = bind_admin(&config, &core, &operations).await?;
 
-    let (mut followers, mut trackers) = (Stage::new("reports"), Stage::new("tracking"));
+    let mut trackers = Stage::new("tracking");
     let mover = Mover::new(core.store.clone(), tracking.clone(), core.topology.clone());
     trackers.spawn(mover.run(trackers.stop.clone()));
     let admin_address = admin.as_ref().map(admin::AdminServer::address);
     if let Some(admin) = admin {
         trackers.spawn(admin.run(trackers.stop.clone()));
     }
-    followers.spawn(Receipts::new(core.settler.clone(), receipts).run(followers.stop.clone()));
-    let outbox = Outbox::new(
-        core.store.clone(),
-        submitter.clone(),
-        core.topology.clone(),
-        core.metrics.clone(),
-        core.outbox.clone(),
-        bad_mail::folder(&config),
-        waiting_dsns,
-    );
-    followers.spawn(outbox.run(followers.stop.clone()));
-    followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
-    followers.spawn(forget_inbound(core.store.clone(), followers.stop.clone()));
-    followers.spawn(look_for_room(core.store.clone(), followers.stop.clone()));
+    let receipts = Receipts::new(core.settler.clone(), receipts);
+    let mut followers = followers(&config, &core, submitter.clone(), receipts, waiting_dsns);
     followers.spawn(control.run(operations, followers.stop.clone()));
     let mut callbacks = Stage::new("call-backs");
     let callback_address = callback.as_ref().map(CallbackListener::address);
@@ -253,6 +233,46 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         stages: vec![followers, trackers],
         tracking,
     })
+}
+
+/// Looks at what earlier runs left: attempts that were cut off, and what is known of messages that are gone.
+async fn recall(core: &Core) -> Result<(), StartError> {
+    let cut_off = core.settler.load_intents().await?;
+    if cut_off > 0 {
+        tracing::warn!(
+            items = cut_off,
+            "attempts were cut off in the middle of a hand-over; their agents are asked"
+        );
+    }
+    let index = core.store.index();
+    core.settler.quarantine().sweep(|item| index.item_view(item).is_some());
+    Ok(())
+}
+
+/// Starts what follows a delivery: receipts, DSNs, the clock, and room on the disk.
+fn followers(
+    config: &Config,
+    core: &Core,
+    submitter: Arc<Submitter>,
+    receipts: Receipts,
+    waiting_dsns: Arc<CurrentWaiting>,
+) -> Stage {
+    let mut followers = Stage::new("reports");
+    followers.spawn(receipts.run(followers.stop.clone()));
+    let outbox = Outbox::new(
+        core.store.clone(),
+        submitter,
+        core.topology.clone(),
+        core.metrics.clone(),
+        core.outbox.clone(),
+        bad_mail::folder(config),
+        waiting_dsns,
+    );
+    followers.spawn(outbox.run(followers.stop.clone()));
+    followers.spawn(sweep(core.settler.clone(), followers.stop.clone()));
+    followers.spawn(forget_inbound(core.store.clone(), followers.stop.clone()));
+    followers.spawn(look_for_room(core.store.clone(), followers.stop.clone()));
+    followers
 }
 
 async fn bind_admin(
