@@ -276,7 +276,7 @@ impl Factory {
                 spec.doors = self.doors_of(agent);
                 let tools = Tools {
                     runtime,
-                    gate: Gate::new(agent.authenticity.clone(), &host.data_directory),
+                    gate: Gate::new(agent, &host.data_directory),
                     consents: Consents::of(&host.data_directory),
                     record: VersionRecord::of(&host.data_directory),
                     metrics: self.surroundings.metrics.clone(),

@@ -477,6 +477,18 @@ impl Host {
 
 /// Whether this process may work on the data directory of a host that is stopped. Whoever only looks makes files there, too
 /// (the lock, the database's log, tracking), and they must be the host's own.
+/// Fails when a data directory belongs to another user, whose host could not read what is written there. One that is not
+/// there yet is anybody's.
+///
+/// # Errors
+/// Whose it is, and as whom to come.
+pub fn check_is_ours(directory: &Path) -> Result<(), StartError> {
+    match check_owner(directory) {
+        Err(StartError::NoData(_)) => Ok(()),
+        checked => checked,
+    }
+}
+
 fn check_owner(directory: &Path) -> Result<(), StartError> {
     let about = match std::fs::metadata(directory) {
         Ok(about) => about,

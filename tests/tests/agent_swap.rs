@@ -504,3 +504,19 @@ fn an_operator_promotes_and_rolls_back_and_is_told_what_cannot_be() {
     host.stop();
     site.audit();
 }
+
+#[test]
+fn a_version_on_trial_that_takes_less_than_the_one_before_fails_no_message() {
+    let lines = format!("{ONE_EACH}canary = {{ share = \"100%\", count = 4 }}\n");
+    let site = site(&component("agents/deliver-all", 0), &lines);
+    let host = site.start();
+    put(&site, &component("agents/small", 0));
+    site.order(&["reload"]);
+    for _ in 0..4 {
+        host.client().submit(JO, &[ANN], &messages::sized("large", 4000));
+    }
+    eventually("all deliveries", || (delivered(&host) == 4).then_some(()));
+    assert_eq!(fax(&site)["state"], "rolled-back");
+    host.stop();
+    assert_eq!(site.audit()["failed"], 0);
+}

@@ -363,6 +363,23 @@ fn every_limit_holds_and_is_named() {
 }
 
 #[test]
+fn a_stream_counts_as_open_and_appends_to_the_end_that_is_there() {
+    let world = World::new();
+    let agent = world.agent("streams", |limits| {
+        limits.directory_open = 3;
+        limits.directory_file = 5000;
+    });
+    // Four thousand, and then two more: both streams were made before the first byte.
+    assert_eq!(world.one(&agent, "t1 a=0;g1 a=2000;"), "t;g;");
+    let said = world.one(&agent, "g1 a=1000;");
+    assert!(said.contains("file-too-large"), "{said}");
+    assert_eq!(fs::metadata(world.path("spool/a")).unwrap().len(), 5000);
+    // The descriptor is closed, and its file is open.
+    let said = world.one(&agent, "s0 letter;s0 letter;s0 letter;").replace("!6", "!quota");
+    assert_eq!(said, "s;s;s!quota;");
+}
+
+#[test]
 fn a_new_connection_starts_with_nothing_open() {
     let world = World::new();
     let agent = world.agent("fresh", |limits| limits.directory_open = 1);

@@ -7,10 +7,10 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use postern_agent::{Limits, LoadError};
+use postern_agent::LoadError;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Authenticity, Config, Signed, signature_of};
+use crate::config::{Authenticity, Config, DeliveryAgentConfig, Signed, signature_of};
 use crate::private;
 
 /// The folder in the data directory, for the signatures of components that are kept there.
@@ -22,6 +22,8 @@ const MAX_SIGNATURE: u64 = 8 << 10;
 #[derive(Clone, Debug)]
 pub struct Gate {
     demands: Authenticity,
+    /// The largest component, in bytes.
+    max_component: u64,
     data_directory: PathBuf,
 }
 
@@ -35,10 +37,11 @@ pub struct Shown {
 }
 
 impl Gate {
-    /// The gate of a connector.
+    /// The gate of a connector, for what lies in this data directory.
     #[must_use]
-    pub fn new(demands: Authenticity, data_directory: &Path) -> Self {
-        Self { demands, data_directory: data_directory.to_owned() }
+    pub fn new(connector: &DeliveryAgentConfig, data_directory: &Path) -> Self {
+        let (demands, max_component) = (connector.authenticity.clone(), connector.limits.component_bytes);
+        Self { demands, max_component, data_directory: data_directory.to_owned() }
     }
 
     /// Whether the config names the digest of the one component that may run: that is an agreement to what it wants.
@@ -121,8 +124,8 @@ impl Gate {
         if pin.is_none() && self.demands.signed.is_none() {
             return Ok(Shown::default());
         }
-        let max = Limits::default().component_bytes;
-        let bytes = read(component, max).map_err(|why| format!("{}: {why}", component.display()))?;
+        let bytes =
+            read(component, self.max_component).map_err(|why| format!("{}: {why}", component.display()))?;
         let found = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         if let Some(expected) = pin.filter(|expected| *expected != found) {
             let (path, expected) = (component.to_owned(), expected.to_owned());
@@ -163,7 +166,7 @@ pub fn not_authentic(config: &Config) -> Vec<(String, String)> {
     agents
         .filter(|agent| agent.agent.is_file())
         .filter_map(|agent| {
-            let gate = Gate::new(agent.authenticity.clone(), &config.host.data_directory);
+            let gate = Gate::new(agent, &config.host.data_directory);
             Some((agent.common.name.to_string(), gate.configured(&agent.agent).err()?))
         })
         .collect()
@@ -190,7 +193,7 @@ mod tests {
         );
         let file = folder.join("postern.toml");
         let (config, _) = check_text(&text, &file, &file, &|_| None).unwrap();
-        Gate::new(config.delivery_agent_connectors[0].authenticity.clone(), folder)
+        Gate::new(&config.delivery_agent_connectors[0], folder)
     }
 
     fn signer() -> String {

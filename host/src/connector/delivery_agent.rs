@@ -111,7 +111,12 @@ impl DeliveryAgentConnector {
     pub async fn order(&self, event: Event) -> Result<Change, String> {
         let crew = self.crew.clone()?;
         let ordered = tokio::task::spawn_blocking(move || crew.order(event)).await;
-        ordered.unwrap_or_else(|error| Err(error.to_string()))
+        let change = ordered.unwrap_or_else(|error| Err(error.to_string()))?;
+        if let Some(breaker) = &self.breaker {
+            // What the version before broke says nothing about this one.
+            breaker.reset();
+        }
+        Ok(change)
     }
 
     /// Asks the agent something beside its connections, on its own runtime, whoever asks.
@@ -134,7 +139,8 @@ impl DeliveryAgentConnector {
     ) -> Result<Box<dyn Connection>, NotOpened> {
         let in_use = InUse::of(version);
         let connection = in_use.version().agent().open(hop).await?;
-        Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone(), has_refused: false })
+        let on_trial = crew.is_candidate(in_use.version());
+        Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone(), on_trial, has_refused: false })
             as Box<dyn Connection>)
     }
 
@@ -256,6 +262,8 @@ struct AgentLine {
     connection: AgentConnection,
     in_use: InUse,
     crew: Arc<Crew>,
+    /// Its version was on trial when it was opened, and has not taken over since.
+    on_trial: bool,
     /// It refused its queue on trial: it is to be closed.
     has_refused: bool,
 }
@@ -266,12 +274,31 @@ impl AgentLine {
         self.in_use.version().agent().description().max_size
     }
 
+    /// Whether its version speaks for itself alone. One that is taken off its trial in the middle of a call still does.
+    fn is_on_trial(&mut self) -> bool {
+        self.on_trial = self.on_trial && !self.crew.is_steady(self.in_use.version());
+        self.on_trial
+    }
+
+    /// The report about a message that its version does not take. What a version on trial does not take may be one that
+    /// the version that delivers does.
+    fn too_large(&mut self, request: &DeliveryRequest) -> Option<DeliveryReport> {
+        let mut report = too_large(self.max_size(), request)?;
+        if self.is_on_trial() {
+            let text = "the message is larger than the version on trial takes";
+            report.fault = Some(Deferral::new(451, (4, 3, 4), text, "too-large"));
+            report.outcomes.clear();
+            self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
+        }
+        Some(report)
+    }
+
     /// Counts what came of deliveries; for a version on trial they may decide it. Its refusals are about its own
     /// deliveries: what it thinks of the queue, the version that delivers may not think.
     fn count(&mut self, requests: &[DeliveryRequest], reports: &mut [DeliveryReport]) {
         let version = self.in_use.version();
         requests.iter().zip(&*reports).for_each(|(request, report)| version.count(request, report));
-        if !self.crew.is_candidate(version) {
+        if !self.is_on_trial() {
             return;
         }
         for report in reports {
@@ -297,7 +324,7 @@ impl Connection for AgentLine {
 
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
         Box::pin(async move {
-            if let Some(report) = too_large(self.max_size(), request) {
+            if let Some(report) = self.too_large(request) {
                 return report;
             }
             let mut report = self.connection.deliver(request).await;
@@ -311,7 +338,7 @@ impl Connection for AgentLine {
         requests: &'a [DeliveryRequest],
     ) -> BoxFuture<'a, Vec<DeliveryReport>> {
         Box::pin(async move {
-            let known: Vec<_> = requests.iter().map(|request| too_large(self.max_size(), request)).collect();
+            let known: Vec<_> = requests.iter().map(|request| self.too_large(request)).collect();
             let fits = requests.iter().zip(&known).filter(|(_, known)| known.is_none());
             let fits: Vec<_> = fits.map(|(request, _)| request.clone()).collect();
             if fits.is_empty() {
@@ -330,7 +357,7 @@ impl Connection for AgentLine {
     fn tick(&mut self) -> BoxFuture<'_, Result<Tick, Refusal>> {
         Box::pin(async move {
             let ticked = self.connection.tick().await;
-            if ticked.is_ok() || !self.crew.is_candidate(self.in_use.version()) {
+            if ticked.is_ok() || !self.is_on_trial() {
                 return ticked;
             }
             self.has_refused = true;

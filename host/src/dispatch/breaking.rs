@@ -39,8 +39,8 @@ pub(super) fn verdict<'a>(
         Call::NotOpened { trapped: true } => Verdict::Broke,
         // The agent's own refusal, no free instance, or a far end that let it wait.
         Call::NotOpened { trapped: false } => Verdict::Nothing,
-        // A version on trial does not speak for the connector: it is rolled back.
-        Call::Made if reports.iter().any(|report| report.on_trial && report.trapped) => Verdict::Nothing,
+        // A version on trial does not speak for the connector, and one that was not called says nothing.
+        Call::Made if reports.iter().all(|report| report.on_trial || report.not_begun) => Verdict::Nothing,
         // A message that has trapped before is known: see the rule in `crate::breaker`.
         Call::Made if reports.iter().any(|report| report.trapped) => {
             let known = requests.iter().any(|request| request.item.traps > 0);
@@ -116,6 +116,13 @@ mod tests {
             (Call::Made, 0, told, Verdict::Worked),
             (Call::Made, 0, broken("trapped", true), Verdict::Broke),
             (Call::Made, 0, on_trial, Verdict::Nothing),
+            (Call::Made, 0, DeliveryReport { on_trial: true, ..DeliveryReport::default() }, Verdict::Nothing),
+            (
+                Call::Made,
+                0,
+                DeliveryReport { not_begun: true, ..DeliveryReport::default() },
+                Verdict::Nothing,
+            ),
             (Call::Made, 1, broken("trapped", true), Verdict::Nothing),
             (Call::Made, 0, broken("not done within the deadline", false), Verdict::Nothing),
             (Call::NotOpened { trapped: true }, 0, DeliveryReport::default(), Verdict::Broke),

@@ -110,6 +110,11 @@ async fn release_item(
     let context = quoted.context(&loaded.message, &policy);
     let settlement = settle::release(context, item, hop);
     settler.hand_in(lease, item, settlement).await?;
+    let index = settler.store().index();
+    if index.failures(&meets) > 0 {
+        // It is to be tried now, and its queue with it.
+        index.clear_retry(&meets);
+    }
     Ok(())
 }
 

@@ -204,7 +204,7 @@ fn queue_effect(retries: &mut Retries<'_>, report: &DeliveryReport, failures: u3
             QueueEffect::Suspend { reason: format!("the agent asked to fail the queue: {response}") }
         }
         Some(Refusal::FailQueue { .. }) => QueueEffect::None,
-        None if report.fault.is_none() => QueueEffect::Healthy,
+        None if report.fault.is_none() && !report.on_trial => QueueEffect::Healthy,
         None => QueueEffect::None,
     }
 }

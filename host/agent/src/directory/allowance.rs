@@ -70,15 +70,20 @@ pub(crate) struct DirectoryUse {
     open: BTreeMap<u32, Place>,
     /// How many entries each open listing has.
     listings: BTreeMap<u32, usize>,
+    /// One for each stream of a file. Such a stream keeps its file open, whatever becomes of the descriptor.
+    streams: Arc<()>,
     made: u32,
     meter: Meter,
 }
+
+/// A stream that is open; it counts for as long as this lives.
+pub(crate) struct Held(#[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
 
 impl DirectoryUse {
     pub(crate) fn new(shared: &Arc<Shared>, log: &AgentLog) -> Self {
         let bytes = Bytes { read: AtomicU64::new(0), written: AtomicU64::new(0) };
         let meter = Meter { bytes: Arc::new(bytes), shared: shared.clone(), log: log.clone() };
-        Self { open: BTreeMap::new(), listings: BTreeMap::new(), made: 0, meter }
+        Self { open: BTreeMap::new(), listings: BTreeMap::new(), streams: Arc::default(), made: 0, meter }
     }
 
     /// Starts the allowance of a call. What is open stays open.
@@ -96,11 +101,18 @@ impl DirectoryUse {
     /// Whether so many more may be open. The granted folders come on top of the limit.
     pub(crate) fn may_open(&self, more: usize) -> Result<(), OverLimit> {
         let max = self.meter.shared.limits.directory_open;
-        let open = self.open.len() + self.listings.len() + more;
+        // All but our own are streams.
+        let streams = Arc::strong_count(&self.streams) - 1;
+        let open = self.open.len() + self.listings.len() + streams + more;
         if open > max.saturating_add(self.meter.shared.directories.len()) {
             return Err(OverLimit::Open(max));
         }
         Ok(())
+    }
+
+    /// What counts a stream.
+    pub(crate) fn held(&self) -> Held {
+        Held(self.streams.clone())
     }
 
     /// Something was opened.

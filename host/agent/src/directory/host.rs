@@ -17,7 +17,7 @@ use wasmtime_wasi::{FsPerms, OpenMode};
 
 use super::allowance::{OverLimit, Place};
 use super::beneath;
-use super::stream::{MeteredInput, MeteredOutput};
+use super::stream::{MeteredInput, MeteredOutput, Position};
 use crate::state::State;
 
 /// The reasons that the operator reads.
@@ -190,9 +190,9 @@ impl State {
         self.hand_over(opened, target)
     }
 
-    fn file_size(&self, fd: &Fd) -> FsResult<u64> {
+    fn file(&self, fd: &Fd) -> FsResult<File> {
         match self.table.get(fd)? {
-            Descriptor::File(file) => Ok(file.file.metadata()?.len()),
+            Descriptor::File(file) => Ok(file.clone()),
             Descriptor::Dir(_) => Err(ErrorCode::IsDirectory.into()),
         }
     }
@@ -201,12 +201,13 @@ impl State {
         &mut self,
         made: FsResult<Resource<DynOutputStream>>,
         target: Target,
-        at: u64,
+        at: Position,
     ) -> FsResult<Resource<DynOutputStream>> {
         let made = self.told(&target, made)?;
         let inner = self.table.delete(made)?;
         let meter = self.directories.meter().clone();
-        let metered: DynOutputStream = Box::new(MeteredOutput::new(inner, meter, target.path, at));
+        let held = self.directories.held();
+        let metered: DynOutputStream = Box::new(MeteredOutput::new(inner, meter, target.path, at, held));
         Ok(self.table.push(metered)?)
     }
 }
@@ -286,27 +287,31 @@ impl HostDescriptor for State {
 
     fn read_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynInputStream>> {
         let target = self.at(&fd)?;
+        self.directories.may_open(1).map_err(|over| self.over(&target, over))?;
         let made = self.filesystem().read_via_stream(fd, offset);
         let made = self.told(&target, made)?;
         let inner = self.table.delete(made)?;
         let meter = self.directories.meter().clone();
-        let metered: DynInputStream = Box::new(MeteredInput::new(inner, meter, target.path));
+        let held = self.directories.held();
+        let metered: DynInputStream = Box::new(MeteredInput::new(inner, meter, target.path, held));
         Ok(self.table.push(metered)?)
     }
 
     fn write_via_stream(&mut self, fd: Fd, offset: u64) -> FsResult<Resource<DynOutputStream>> {
         let target = self.at(&fd)?;
         self.may_change(&target)?;
+        self.directories.may_open(1).map_err(|over| self.over(&target, over))?;
         let made = self.filesystem().write_via_stream(fd, offset);
-        self.metered_output(made, target, offset)
+        self.metered_output(made, target, Position::At(offset))
     }
 
     fn append_via_stream(&mut self, fd: Fd) -> FsResult<Resource<DynOutputStream>> {
         let target = self.at(&fd)?;
         self.may_change(&target)?;
-        let size = self.file_size(&fd)?;
+        self.directories.may_open(1).map_err(|over| self.over(&target, over))?;
+        let end = self.file(&fd)?;
         let made = self.filesystem().append_via_stream(fd);
-        self.metered_output(made, target, size)
+        self.metered_output(made, target, Position::End(end))
     }
 
     async fn set_size(&mut self, fd: Fd, size: u64) -> FsResult<()> {
@@ -334,6 +339,11 @@ impl HostDescriptor for State {
     ) -> FsResult<()> {
         let target = self.beneath(&fd, &path)?;
         self.may_change(&target)?;
+        // What is behind it is opened for that.
+        let kind = self.kind(&fd, follow, &path).await;
+        if self.told(&target, kind)?.is_some_and(|kind| !is_ordinary(kind)) {
+            return Err(self.refuse(&target, NO_FILE, ErrorCode::NotPermitted));
+        }
         let set = self.filesystem().set_times_at(fd, follow, path, read, written).await;
         self.told(&target, set)
     }

@@ -1,16 +1,18 @@
 //! Streams of files, with the bytes counted and limited.
 
 use bytes::Bytes;
+use wasmtime_wasi::filesystem::File;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable};
 use wasmtime_wasi::p2::{StreamError, StreamResult};
 
-use super::allowance::{Meter, OverLimit};
+use super::allowance::{Held, Meter, OverLimit};
 
 /// A file that is read.
 pub(crate) struct MeteredInput {
     inner: DynInputStream,
     meter: Meter,
     target: String,
+    _held: Held,
 }
 
 /// A file that is written.
@@ -18,13 +20,21 @@ pub(crate) struct MeteredOutput {
     inner: DynOutputStream,
     meter: Meter,
     target: String,
-    /// Where the next byte goes.
-    at: u64,
+    at: Position,
+    _held: Held,
+}
+
+/// Where the next byte goes.
+pub(crate) enum Position {
+    /// There.
+    At(u64),
+    /// To the end of the file, which others may move.
+    End(File),
 }
 
 impl MeteredInput {
-    pub(crate) fn new(inner: DynInputStream, meter: Meter, target: String) -> Self {
-        Self { inner, meter, target }
+    pub(crate) fn new(inner: DynInputStream, meter: Meter, target: String, held: Held) -> Self {
+        Self { inner, meter, target, _held: held }
     }
 
     /// How much to ask for. One byte too many is asked for where none is left: only so is the end of a file seen.
@@ -41,13 +51,30 @@ impl MeteredInput {
 }
 
 impl MeteredOutput {
-    pub(crate) fn new(inner: DynOutputStream, meter: Meter, target: String, at: u64) -> Self {
-        Self { inner, meter, target, at }
+    pub(crate) fn new(
+        inner: DynOutputStream,
+        meter: Meter,
+        target: String,
+        at: Position,
+        held: Held,
+    ) -> Self {
+        Self { inner, meter, target, at, _held: held }
     }
 
     fn count(&mut self, bytes: usize) -> StreamResult<()> {
-        self.meter.will_write(bytes, self.at).map_err(|over| failed(&self.meter, &self.target, over))?;
-        self.at += bytes as u64;
+        let at = match &self.at {
+            Position::At(at) => *at,
+            // What another stream has written there counts, too.
+            Position::End(file) => {
+                let known =
+                    file.file.metadata().map_err(|error| StreamError::LastOperationFailed(error.into()))?;
+                known.len()
+            }
+        };
+        self.meter.will_write(bytes, at).map_err(|over| failed(&self.meter, &self.target, over))?;
+        if let Position::At(at) = &mut self.at {
+            *at += bytes as u64;
+        }
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
   ;;   m PATH=NEW   renames, from one folder into another
   ;;   L PATH       reads a link                      o PATH       opens and leaves it open
   ;;   f PATH       reads for ever                    X            the delivery fails: an error
+  ;;   s PATH       makes a stream, leaves it open    g PATH=COUNT appends so many zero bytes twice, through two streams
   ;; The text of the delivered outcome tells what each step gave: its letter, then what there is to tell, or "!NN" for an
   ;; error with the number of its code, then ";".
   (import "wasi:filesystem/preopens@0.2.0" "get-directories" (func $directories (param i32)))
@@ -227,6 +228,23 @@
     (if (i32.eq (local.get $op) (i32.const 111)) ;; o
       (then (drop
         (call $open (local.get $folder) (local.get $a) (local.get $an) (i32.const 0) (i32.const 1)))))
+    (if (i32.eq (local.get $op) (i32.const 115)) ;; s
+      (then (if (call $open (local.get $folder) (local.get $a) (local.get $an) (i32.const 0) (i32.const 1))
+        (then
+          (call $input (global.get $fd) (i64.const 0) (i32.const 64))
+          (drop (call $failed (i32.const 68)))
+          (call $close)))))
+    (if (i32.eq (local.get $op) (i32.const 103)) ;; g
+      (then (if (call $open (local.get $folder) (local.get $a) (local.get $an) (i32.const 1) (i32.const 2))
+        (then
+          (local.set $bn (call $number (local.get $b) (local.get $bn)))
+          (call $append (global.get $fd) (i32.const 64))
+          (local.set $copy (i32.load (i32.const 68)))
+          (call $append_all (call $memory (local.get $bn)) (local.get $bn))
+          (call $stream_write (local.get $copy) (call $memory (local.get $bn)) (local.get $bn) (i32.const 64))
+          (drop (call $stream_failed))
+          (call $drop_output (local.get $copy))
+          (call $close)))))
     (if (i32.eq (local.get $op) (i32.const 102)) ;; f
       (then
         (local.set $mark (global.get $heap))

@@ -31,8 +31,9 @@ pub fn run(common: &Common, arguments: &InstallArguments) -> CliResult {
         .iter()
         .find(|agent| &*agent.common.name == name)
         .ok_or_else(|| CliError::no(format!("the config has no delivery-agent connector {name}")))?;
+    server::check_is_ours(&config.host.data_directory).map_err(CliError::failed)?;
     let consents = Consents::of(&config.host.data_directory);
-    let gate = Gate::new(connector.authenticity.clone(), &config.host.data_directory);
+    let gate = Gate::new(connector, &config.host.data_directory);
     // Before anything of it runs.
     let shown = gate.offered(&arguments.file).map_err(CliError::no)?;
     let agent = server::load_alone(&arguments.file).map_err(CliError::failed)?;

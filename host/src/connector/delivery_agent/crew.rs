@@ -196,6 +196,11 @@ impl Crew {
         posts.candidate.as_ref().is_some_and(|candidate| std::ptr::eq(Arc::as_ptr(candidate), version))
     }
 
+    /// Whether it is this version that delivers.
+    pub fn is_steady(&self, version: &Version) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.posts().steady), version)
+    }
+
     /// Looks whether the trial is over, after the candidate has done something.
     pub fn look_at_trial(self: &Arc<Self>) {
         let (change, reason) = {

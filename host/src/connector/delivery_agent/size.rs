@@ -15,7 +15,8 @@ pub(super) fn too_large(max_size: Option<u32>, request: &DeliveryRequest) -> Opt
         .recipients()
         .map(|recipient| RecipientOutcome::new(recipient.index, outcome.clone()))
         .collect();
-    Some(DeliveryReport { outcomes, ..DeliveryReport::default() })
+    // The agent was not called.
+    Some(DeliveryReport { outcomes, not_begun: true, ..DeliveryReport::default() })
 }
 
 /// Puts the reports about what was delivered between those that were there before, in the order of the requests.
