@@ -1,7 +1,7 @@
 //! AgentConnection: one open connection of an agent, owned by one task.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postern_model::{AgentIdentity, Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
 use wasmtime::component::Resource;
@@ -85,11 +85,11 @@ impl AgentConnection {
     pub async fn deliver(&mut self, request: &DeliveryRequest) -> DeliveryReport {
         let Some(mut instance) = self.instance.take() else { return DeliveryReport::broken(gone()) };
         self.shared.stats.delivery();
-        let (began, deadline) = (Instant::now(), instance.begin(Phase::Deliver));
+        let deadline = instance.begin(Phase::Deliver);
         let item = Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request));
         let called =
             tokio::time::timeout_at(deadline, instance.agent.call_deliver(&mut instance.store, item)).await;
-        self.shared.stats.call_took(began.elapsed());
+        self.shared.stats.call_took(instance.store.data().began().elapsed());
         // What was reported early stands, however the call ended.
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::Deliver, called).map(|said| said.map(|report| vec![report]));
@@ -108,7 +108,7 @@ impl AgentConnection {
             return reports;
         };
         let mut instance = self.instance.take().expect("its batch interface was found above");
-        let (began, deadline) = (Instant::now(), instance.begin(Phase::DeliverBatch));
+        let deadline = instance.begin(Phase::DeliverBatch);
         let mut items = Vec::new();
         for request in requests {
             self.shared.stats.delivery();
@@ -116,7 +116,7 @@ impl AgentConnection {
         }
         let called =
             tokio::time::timeout_at(deadline, batch.call_deliver_batch(&mut instance.store, &items)).await;
-        self.shared.stats.call_took(began.elapsed());
+        self.shared.stats.call_took(instance.store.data().began().elapsed());
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::DeliverBatch, called);
         self.reports(instance, Phase::DeliverBatch, reported, ended)

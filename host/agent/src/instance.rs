@@ -81,8 +81,9 @@ impl Instance {
         limit: Limit,
     ) -> Result<Self, Fault> {
         let mut store = new_store(engine, shared);
-        let deadline = Instant::now() + time(&shared.limits, limit);
-        store.data_mut().begin_call(Phase::Start, deadline);
+        let now = Instant::now();
+        let deadline = now + time(&shared.limits, limit);
+        store.data_mut().begin_call(Phase::Start, now, deadline);
         let made = tokio::time::timeout_at(deadline.into(), async {
             let instance = prepared.pre.instantiate_async(&mut store).await?;
             let agent = prepared.agent.load(&mut store, &instance)?;
@@ -106,10 +107,11 @@ impl Instance {
 
     /// Starts the allowance of a call and gives the moment when it must be done.
     pub(crate) fn begin(&mut self, phase: Phase) -> tokio::time::Instant {
-        let deadline = Instant::now() + time(&self.shared.limits, self.deadline(phase));
+        let now = Instant::now();
+        let deadline = now + time(&self.shared.limits, self.deadline(phase));
         // A store that is used again would else yield at once, for the epochs since its last call.
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin_call(phase, deadline);
+        self.store.data_mut().begin_call(phase, now, deadline);
         deadline.into()
     }
 

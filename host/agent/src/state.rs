@@ -111,11 +111,11 @@ impl State {
         }
     }
 
-    /// Starts the allowance of a call that must be done at `deadline`.
-    pub(crate) fn begin_call(&mut self, phase: Phase, deadline: Instant) {
+    /// Starts the allowance of a call that begins now and must be done at `deadline`.
+    pub(crate) fn begin_call(&mut self, phase: Phase, now: Instant, deadline: Instant) {
         self.ticks = 0;
         self.running = Some(self.shared.clock.enter());
-        self.began = Instant::now();
+        self.began = now;
         self.memory.forget();
         self.log.begin_call(phase);
         self.outbound.begin_call(deadline);
