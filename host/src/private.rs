@@ -10,7 +10,8 @@ const MODE: u32 = 0o700;
 /// The mode of such a file.
 const FILE_MODE: u32 = 0o600;
 
-/// Makes the folder, and those above it that are missing, open to its owner alone. One that is there is left as it is.
+/// Makes the folder, and those above it that are missing, open to its owner alone. One that is there is left as it is. Their
+/// names are durable when it returns: what is synced into a new folder is lost with it otherwise.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -18,9 +19,15 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
     DirBuilder::new().recursive(true).mode(MODE).create(path)?;
     // The mode above is narrowed by the umask, never widened; this also says so for a folder that just appeared.
-    std::fs::set_permissions(path, Permissions::from_mode(MODE))
+    std::fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Opens the file to be written anew; one that is missing is made, open to its owner alone.

@@ -66,12 +66,7 @@ impl Record {
     /// Writes it durably: it is whole, or the old one stays.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().expect("a record lies in a folder");
-        if !folder.is_dir() {
-            crate::private::make_directory(folder)?;
-            if let Some(data) = folder.parent() {
-                File::open(data)?.sync_all()?;
-            }
-        }
+        crate::private::make_directory(folder)?;
         let temporary = path.with_extension("tmp");
         let mut file = crate::private::create_file(&temporary)?;
         file.write_all(&serde_json::to_vec(self).expect("names are plain data"))?;
