@@ -9,11 +9,12 @@ mod granted;
 mod install;
 mod load;
 mod manifest;
+mod record_folder;
 mod rollout;
 mod versions;
 
 pub use canary::{Judgement, Tally, judge as judge_trial, takes};
-pub use consent::{Accepted, ConsentError, Consents, Verdict, judge};
+pub use consent::{Accepted, Consents, Verdict, judge};
 pub use gate::{Gate, Shown, not_authentic};
 pub use granted::granted;
 pub use install::Candidate;

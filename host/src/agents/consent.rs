@@ -5,15 +5,13 @@
 //! copy that is kept here.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Wishes;
-use crate::private;
+use super::record_folder::{RecordError, RecordFolder};
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -65,39 +63,30 @@ pub fn judge(accepted: Option<&Accepted>, sha256: &str, wishes: &Wishes) -> Verd
     }
 }
 
-/// Why the record cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the record of accepted agents, {}: {why}", path.display())]
-pub struct ConsentError {
-    path: PathBuf,
-    why: String,
-}
-
 /// The record of a data directory.
 #[derive(Clone, Debug)]
-pub struct Consents {
-    folder: PathBuf,
-}
+pub struct Consents(RecordFolder);
 
 impl Consents {
     /// The record of this data directory; nothing is read yet.
     #[must_use]
     pub fn of(data_directory: &Path) -> Self {
-        Self { folder: data_directory.join(FOLDER) }
+        let (of, folder) = ("accepted agents", data_directory.join(FOLDER));
+        Self(RecordFolder { of, folder, file: FILE, version: VERSION })
     }
 
     /// What was agreed to for a connector.
     ///
     /// # Errors
     /// When the record cannot be read.
-    pub fn accepted(&self, connector: &str) -> Result<Option<Accepted>, ConsentError> {
-        Ok(self.read()?.accepted.remove(connector))
+    pub fn accepted(&self, connector: &str) -> Result<Option<Accepted>, RecordError> {
+        Ok(self.0.read::<Record>()?.accepted.remove(connector))
     }
 
     /// Where the copy of an accepted component lies, if it does.
     #[must_use]
     pub fn copy(&self, sha256: &str) -> PathBuf {
-        self.folder.join(format!("{sha256}.wasm"))
+        self.0.copy(sha256)
     }
 
     /// Records that a connector's component is agreed to, keeps a copy of it, and forgets those that no connector needs.
@@ -105,65 +94,25 @@ impl Consents {
     ///
     /// # Errors
     /// When something cannot be written. The record is as it was then.
-    pub fn accept(&self, connector: &str, accepted: Accepted, component: &[u8]) -> Result<(), ConsentError> {
-        let mut record = self.read()?;
-        let copy = self.copy(&accepted.sha256);
+    pub fn accept(&self, connector: &str, accepted: Accepted, component: &[u8]) -> Result<(), RecordError> {
+        let mut record: Record = self.0.read()?;
+        let sha256 = accepted.sha256.clone();
         record.v = VERSION;
         record.accepted.insert(connector.to_owned(), accepted);
-        let text = serde_json::to_vec_pretty(&record).expect("the record is plain data");
-        private::make_directory(&self.folder)
-            .and_then(|()| if copy.exists() { Ok(()) } else { self.write(&copy, component) })
-            .and_then(|()| self.write(&self.folder.join(FILE), &text))
-            .map_err(|error| self.error(&error))?;
-        self.forget(&record);
+        // The copy first, so that the record never names a component that cannot be had.
+        if !self.copy(&sha256).exists() {
+            self.0.keep(&sha256, component)?;
+        }
+        self.0.write(&record)?;
+        self.0.forget(|sha256| record.accepted.values().any(|accepted| accepted.sha256 == sha256));
         Ok(())
-    }
-
-    /// Whole or not at all: the name appears after the bytes are synced.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        fs::File::open(&self.folder)?.sync_all()
-    }
-
-    fn forget(&self, record: &Record) {
-        let needed = |path: &Path| {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            record.accepted.values().any(|accepted| accepted.sha256 == stem)
-        };
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|e| e == "wasm") && !needed(&path) {
-                // One that stays only takes up room.
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-
-    fn read(&self) -> Result<Record, ConsentError> {
-        let text = match fs::read(self.folder.join(FILE)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
-            Err(error) => return Err(self.error(&error)),
-        };
-        let record: Record = serde_json::from_slice(&text).map_err(|error| self.error(&error))?;
-        if record.v > VERSION {
-            let why = format!("it is of version {}, this postern knows {VERSION}", record.v);
-            return Err(self.error(&why));
-        }
-        Ok(record)
-    }
-
-    fn error(&self, why: &dyn std::fmt::Display) -> ConsentError {
-        ConsentError { path: self.folder.join(FILE), why: why.to_string() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn wishes(lines: &[&str]) -> Wishes {
         Wishes { lines: lines.iter().map(|line| (*line).to_owned()).collect(), state: 0 }

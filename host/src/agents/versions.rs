@@ -2,15 +2,13 @@
 //! a restart: a version that was rolled back does not run because the host was started again.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::record_folder::{RecordError, RecordFolder};
 use super::rollout::Rollout;
-use crate::private;
 
 /// The version of the file's format.
 const VERSION: u32 = 1;
@@ -30,25 +28,16 @@ struct Record {
     rollouts: BTreeMap<String, Rollout>,
 }
 
-/// Why the record cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the record of agents' versions, {}: {why}", path.display())]
-pub struct RecordError {
-    path: PathBuf,
-    why: String,
-}
-
 /// The record of a data directory.
 #[derive(Clone, Debug)]
-pub struct VersionRecord {
-    folder: PathBuf,
-}
+pub struct VersionRecord(RecordFolder);
 
 impl VersionRecord {
     /// The record of this data directory; nothing is read yet.
     #[must_use]
     pub fn of(data_directory: &Path) -> Self {
-        Self { folder: data_directory.join(FOLDER) }
+        let (of, folder) = ("agents' versions", data_directory.join(FOLDER));
+        Self(RecordFolder { of, folder, file: FILE, version: VERSION })
     }
 
     /// The rollout of a connector.
@@ -56,13 +45,13 @@ impl VersionRecord {
     /// # Errors
     /// When the record cannot be read.
     pub fn rollout(&self, connector: &str) -> Result<Option<Rollout>, RecordError> {
-        Ok(self.read()?.rollouts.remove(connector))
+        Ok(self.0.read::<Record>()?.rollouts.remove(connector))
     }
 
     /// Where the copy of a version lies, if it does.
     #[must_use]
     pub fn copy(&self, sha256: &str) -> PathBuf {
-        self.folder.join(format!("{sha256}.wasm"))
+        self.0.copy(sha256)
     }
 
     /// Records the rollout of a connector, with a copy of one of its versions where one is given, and forgets copies that
@@ -77,67 +66,26 @@ impl VersionRecord {
         copy: Option<(&str, &[u8])>,
     ) -> Result<(), RecordError> {
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut record = self.read()?;
+        let mut record: Record = self.0.read()?;
         record.v = VERSION;
         let before = record.rollouts.insert(connector.to_owned(), rollout.clone());
-        private::make_directory(&self.folder).map_err(|error| self.error(&error))?;
         // The copy first, so that the record never names a version that cannot be had.
         if let Some((sha256, component)) = copy {
-            self.write(&self.copy(sha256), component).map_err(|error| self.error(&error))?;
+            self.0.keep(sha256, component)?;
         }
         if before.as_ref() == Some(rollout) {
             return Ok(());
         }
-        let text = serde_json::to_vec_pretty(&record).expect("the record is plain data");
-        self.write(&self.folder.join(FILE), &text).map_err(|error| self.error(&error))?;
-        self.forget(&record);
+        self.0.write(&record)?;
+        let names = |rollout: &Rollout, sha256: &str| rollout.versions().any(|version| version == sha256);
+        self.0.forget(|sha256| record.rollouts.values().any(|rollout| names(rollout, sha256)));
         Ok(())
-    }
-
-    /// Whole or not at all, and closed to others: the name appears after the bytes are synced.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        fs::File::open(&self.folder)?.sync_all()
-    }
-
-    fn forget(&self, record: &Record) {
-        let needed = |path: &Path| {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            record.rollouts.values().any(|rollout| rollout.versions().any(|version| version == stem))
-        };
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|e| e == "wasm") && !needed(&path) {
-                // One that stays only takes up room.
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-
-    fn read(&self) -> Result<Record, RecordError> {
-        let text = match fs::read(self.folder.join(FILE)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
-            Err(error) => return Err(self.error(&error)),
-        };
-        let record: Record = serde_json::from_slice(&text).map_err(|error| self.error(&error))?;
-        if record.v > VERSION {
-            let why = format!("it is of version {}, this postern knows {VERSION}", record.v);
-            return Err(self.error(&why));
-        }
-        Ok(record)
-    }
-
-    fn error(&self, why: &dyn std::fmt::Display) -> RecordError {
-        RecordError { path: self.folder.join(FILE), why: why.to_string() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::super::rollout::{Event, Stage};
@@ -151,14 +99,14 @@ mod tests {
     fn record() -> (tempfile::TempDir, VersionRecord) {
         let folder = tempfile::tempdir().unwrap();
         let record = VersionRecord::of(folder.path());
-        fs::create_dir_all(&record.folder).unwrap();
+        fs::create_dir_all(&record.0.folder).unwrap();
         (folder, record)
     }
 
     #[test]
     fn a_kept_record_is_read() {
         let (_folder, record) = record();
-        fs::write(record.folder.join(FILE), SAMPLE).unwrap();
+        fs::write(record.0.folder.join(FILE), SAMPLE).unwrap();
         let fax = record.rollout("fax").unwrap().unwrap();
         assert_eq!(fax.versions().collect::<Vec<_>>(), ["aa", "zz", "bb"]);
         assert_eq!(fax.rolled_back(), Some("it broke 2 calls, max_traps = 1"));
@@ -174,7 +122,7 @@ mod tests {
         record.set("fax", &on_trial.unwrap().0, Some(("aa", b"a"))).unwrap();
         let again = VersionRecord::of(folder.path()).rollout("fax").unwrap().unwrap();
         assert_eq!(again.candidate.unwrap().stage, Stage::Trial);
-        for file in [record.folder.join(FILE), record.copy("aa")] {
+        for file in [record.0.folder.join(FILE), record.copy("aa")] {
             assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
         }
     }
@@ -198,9 +146,9 @@ mod tests {
     fn a_record_of_a_later_version_is_neither_believed_nor_overwritten() {
         let (_folder, record) = record();
         let text = r#"{"v":9,"rollouts":{}}"#;
-        fs::write(record.folder.join(FILE), text).unwrap();
+        fs::write(record.0.folder.join(FILE), text).unwrap();
         let error = record.set("fax", &Rollout::of("aa"), None).unwrap_err();
         assert!(error.to_string().contains("version 9"), "{error}");
-        assert_eq!(fs::read_to_string(record.folder.join(FILE)).unwrap(), text);
+        assert_eq!(fs::read_to_string(record.0.folder.join(FILE)).unwrap(), text);
     }
 }

@@ -1,0 +1,102 @@
+//! RecordFolder: a file in the data directory that says something about agents, with copies of the components that it
+//! names.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::private;
+
+/// Why the record cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the record of {of}, {}: {why}", path.display())]
+pub struct RecordError {
+    of: &'static str,
+    path: PathBuf,
+    why: String,
+}
+
+/// One file and the copies beside it.
+#[derive(Clone, Debug)]
+pub(super) struct RecordFolder {
+    /// What the file says something of, for errors.
+    pub(super) of: &'static str,
+    pub(super) folder: PathBuf,
+    pub(super) file: &'static str,
+    /// The version of the file's format, which stands in it as `v`.
+    pub(super) version: u32,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    v: u32,
+}
+
+impl RecordFolder {
+    /// Where the copy of a component lies, if it does.
+    pub(super) fn copy(&self, sha256: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}.wasm"))
+    }
+
+    /// What the file says; the default where there is none.
+    pub(super) fn read<T: DeserializeOwned + Default>(&self) -> Result<T, RecordError> {
+        let text = match fs::read(self.path()) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+            Err(error) => return Err(self.error(&error)),
+        };
+        let Format { v } = serde_json::from_slice(&text).map_err(|error| self.error(&error))?;
+        if v > self.version {
+            let why = format!("it is of version {v}, this postern knows {}", self.version);
+            return Err(self.error(&why));
+        }
+        serde_json::from_slice(&text).map_err(|error| self.error(&error))
+    }
+
+    /// Writes the file. Durable when it returns.
+    pub(super) fn write(&self, record: &impl Serialize) -> Result<(), RecordError> {
+        let text = serde_json::to_vec_pretty(record).expect("the record is plain data");
+        self.put(&self.path(), &text)
+    }
+
+    /// Keeps a copy of a component. Durable when it returns.
+    pub(super) fn keep(&self, sha256: &str, component: &[u8]) -> Result<(), RecordError> {
+        self.put(&self.copy(sha256), component)
+    }
+
+    /// Removes the copies that are not needed.
+    pub(super) fn forget(&self, is_needed: impl Fn(&str) -> bool) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let sha256 = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            if path.extension().is_some_and(|e| e == "wasm") && !is_needed(sha256) {
+                // One that stays only takes up room.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(self.file)
+    }
+
+    /// Whole or not at all, and closed to others: the name appears after the bytes are synced.
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+        let put = || {
+            private::make_directory(&self.folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            fs::File::open(&self.folder)?.sync_all()
+        };
+        put().map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, why: &dyn std::fmt::Display) -> RecordError {
+        RecordError { of: self.of, path: self.path(), why: why.to_string() }
+    }
+}
