@@ -125,12 +125,36 @@ fn judge(grant: &DirectoryGrant, config: &Config) -> Option<Finding> {
             });
         }
     }
-    let runs = config.delivery_agent_connectors.iter().map(|agent: &DeliveryAgentConfig| &agent.agent);
-    let theirs = runs.chain([&config.path]).find(|file| real(file).starts_with(&granted));
-    theirs.filter(|_| grant.is_writable()).map(|file| {
+    let lies_there = |file: &&Path| real(file).starts_with(&granted);
+    let told = |file: &Path, what: &str| {
         let file = quoted(&file.to_string_lossy());
-        Finding::Fault(format!("{file} lies in {shown}, and the agent could write there"))
-    })
+        format!("{file} lies in {shown}, and the agent could {what}")
+    };
+    if let Some(file) = closed(config).find(lies_there) {
+        return Some(Finding::Fault(told(file, "read it")));
+    }
+    if grant.is_writable() {
+        return trusted(config).find(lies_there).map(|file| Finding::Fault(told(file, "write there")));
+    }
+    let config_file = Some(config.path.as_path()).filter(lies_there);
+    config_file.map(|file| Finding::Doubt(told(file, "read how the host is set up")))
+}
+
+/// Files that no agent may read.
+fn closed(config: &Config) -> impl Iterator<Item = &Path> {
+    let keys = config.callback.tls.iter().map(|tls| tls.private_key.as_path());
+    config.secrets.files().chain(keys)
+}
+
+/// Files that the host goes by, and that no agent may write.
+fn trusted(config: &Config) -> impl Iterator<Item = &Path> {
+    let of_agents = config.delivery_agent_connectors.iter().flat_map(|agent: &DeliveryAgentConfig| {
+        let signature = agent.authenticity.signed.as_ref().map(|signed| signed.file.as_path());
+        let authorities = agent.trusted_certificates.as_deref();
+        [Some(agent.agent.as_path()), signature, authorities].into_iter().flatten()
+    });
+    let certificates = config.callback.tls.iter().map(|tls| tls.certificate.as_path());
+    of_agents.chain(certificates).chain([config.path.as_path()])
 }
 
 fn missing(grant: &DirectoryGrant, place: &str, document: &Document<'_>) {

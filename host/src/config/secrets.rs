@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::outgoing::check_name;
@@ -44,28 +44,38 @@ impl fmt::Debug for Secret {
 
 /// The secrets of `[secrets]`, by name.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets(BTreeMap<String, Secret>);
+pub struct Secrets {
+    values: BTreeMap<String, Secret>,
+    /// The files that they lie in.
+    files: Vec<PathBuf>,
+}
 
 impl Secrets {
     /// The secret of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+        self.values.get(name)
     }
 
     /// All names in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The files that secrets lie in.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
     }
 
     /// Reads `[secrets]` and fetches what it names. A secret that cannot be fetched is a fault; it stays known by
     /// name, so that its users are not blamed as well. Without an environment nothing is fetched.
     pub(super) fn read(root: &Section<'_>, environment: Option<Environment<'_>>) -> Self {
-        let mut secrets = BTreeMap::new();
+        let mut secrets = Self::default();
         for (name, section) in root.named("secrets") {
             check_name(&section, name);
             let sources = ["file", "env", "credential"].map(|key| section.optional(key, line));
             let given = section.entries().len();
+            secrets.files.extend(sources[0].as_deref().map(|file| section.document().resolve(file)));
             section.finish();
             let fetched = match (sources, environment) {
                 _ if given != 1 => Err(Wrong::hinted(
@@ -86,9 +96,9 @@ impl Secrets {
                 section.fault(wrong);
                 Secret::new("")
             });
-            secrets.insert(name.to_owned(), secret);
+            secrets.values.insert(name.to_owned(), secret);
         }
-        Self(secrets)
+        secrets
     }
 }
 
@@ -187,7 +197,9 @@ mod tests {
 
     #[test]
     fn the_value_never_shows_in_debug_output() {
-        let secrets = Secrets(BTreeMap::from([("key".to_owned(), Secret::new("s3cret"))]));
-        assert_eq!(format!("{secrets:?}"), "Secrets({\"key\": Secret(hidden)})");
+        let values = BTreeMap::from([("key".to_owned(), Secret::new("s3cret"))]);
+        let secrets = Secrets { values, files: vec!["key".into()] };
+        let shown = "Secrets { values: {\"key\": Secret(hidden)}, files: [\"key\"] }";
+        assert_eq!(format!("{secrets:?}"), shown);
     }
 }
