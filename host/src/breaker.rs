@@ -80,6 +80,12 @@ impl AgentBreaker {
         self.changed.notify_one();
     }
 
+    /// Ends a pause at once: a message is let through.
+    pub fn end_pause(&self) {
+        self.lock().breaker.end_pause(Instant::now());
+        self.changed.notify_one();
+    }
+
     /// When there may be leave, though nothing else happens. Of a pause that is over it says so once: for one waiter.
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {
@@ -203,6 +209,18 @@ mod tests {
         assert_eq!(under_way.end(Verdict::Broke, "of the one before"), None);
         assert_eq!(breaker.view().state, "closed");
         assert!(breaker.admit().is_some_and(|pass| !pass.is_probe()));
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_is_ended_lets_one_message_try() {
+        let breaker = breaker(1, Duration::from_secs(3_600)).unwrap();
+        breaker.admit().unwrap().end(Verdict::Broke, "trapped");
+        assert!(breaker.admit().is_none());
+        breaker.end_pause();
+        breaker.changed().await;
+        let probe = breaker.admit().unwrap();
+        assert!(probe.is_probe() && breaker.admit().is_none(), "one, and no more");
+        assert!(matches!(probe.end(Verdict::Broke, "trapped"), Some(Change::Opened { .. })));
     }
 
     #[test]

@@ -148,6 +148,13 @@ impl Breaker {
         }
     }
 
+    /// Ends a pause. One that is not open stays as it is.
+    pub fn end_pause(&mut self, now: Instant) {
+        if let BreakerState::Open { until } = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
     /// Begins anew. Calls that are under way say nothing any more.
     pub fn reset(&mut self) {
         (self.broke, self.pauses) = (0, 0);

@@ -6,6 +6,7 @@ use postern_store::{HopView, ItemView, QueueSetting};
 use serde_json::{Value, json};
 
 use super::{OperateError, Operations, QueueAction, outbox};
+use crate::breaker::BreakerView;
 use crate::dispatch::Settled;
 use crate::settle;
 
@@ -24,7 +25,7 @@ pub async fn list(operations: &Operations) -> Result<Value, OperateError> {
         }
     }
     let outbox = outbox::list(operations).await?;
-    Ok(hops.iter().map(view).chain(outbox).collect())
+    Ok(hops.iter().map(|hop| view(operations, hop)).chain(outbox).collect())
 }
 
 /// What the last attempt at an item of the queue said: the queue as a whole works, but its items may not.
@@ -43,7 +44,7 @@ pub async fn show(operations: &Operations, queue: &str, limit: usize) -> Result<
     let hops = matching(operations, queue)?;
     let mut shown = Vec::new();
     for hop in hops {
-        let mut row = view(&hop);
+        let mut row = view(operations, &hop);
         let mut items = Vec::new();
         for item in index.item_views(Some(&hop.next_hop), None, limit) {
             items.push(item_row(operations, &item).await?);
@@ -145,6 +146,10 @@ async fn retry(operations: &Operations, hop: &NextHop) -> Result<(), OperateErro
     }
     settle_all(&mut waiting).await?;
     index.clear_retry(hop);
+    let connector = operations.connectors.get(&hop.connector);
+    if let Some(breaker) = connector.as_ref().and_then(|connector| connector.breaker()) {
+        breaker.end_pause();
+    }
     Ok(())
 }
 
@@ -219,9 +224,11 @@ fn empty(next_hop: NextHop) -> HopView {
     }
 }
 
-fn state(hop: &HopView) -> &'static str {
+fn state(hop: &HopView, breaker: Option<&BreakerView>) -> &'static str {
     if hop.suspended.is_some() {
         "suspended"
+    } else if breaker.is_some() && hop.due > 0 {
+        "breaker"
     } else if hop.retry_at.is_some() {
         "retry"
     } else if hop.leased > 0 {
@@ -239,15 +246,25 @@ fn state(hop: &HopView) -> &'static str {
     }
 }
 
-fn view(hop: &HopView) -> Value {
+/// The open breaker of a queue's connector.
+fn open_breaker(operations: &Operations, hop: &HopView) -> Option<BreakerView> {
+    let connector = operations.connectors.get(&hop.next_hop.connector)?;
+    connector.breaker().map(|breaker| breaker.view()).filter(|breaker| breaker.until.is_some())
+}
+
+fn view(operations: &Operations, hop: &HopView) -> Value {
+    let breaker = open_breaker(operations, hop);
     let next = match (hop.retry_at, hop.next_attempt) {
         (Some(retry), Some(next)) => Some(retry.max(next)),
         (retry, next) => retry.or(next),
     };
+    // What is due waits for the breaker, and all else at least as long.
+    let next = next.max(breaker.as_ref().and_then(|breaker| breaker.until));
+    let broke = breaker.as_ref().and_then(|breaker| breaker.reason.as_ref());
     json!({
         "connector": &*hop.next_hop.connector,
         "destination": &*hop.next_hop.destination,
-        "state": state(hop),
+        "state": state(hop, breaker.as_ref()),
         "count": hop.items,
         "due": hop.due,
         "active": hop.leased,
@@ -258,7 +275,7 @@ fn view(hop: &HopView) -> Value {
         "bytes": hop.bytes,
         "next_retry": next,
         "oldest": hop.oldest,
-        "last_error": hop.suspended.as_ref().or(hop.last_error.as_ref()),
+        "last_error": hop.suspended.as_ref().or(broke).or(hop.last_error.as_ref()),
     })
 }
 

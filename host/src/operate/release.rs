@@ -146,6 +146,14 @@ async fn target(
     if let Some(limit) = connector.max_message_size.filter(|limit| loaded.message.size > *limit) {
         return Err(refused(format!("it takes at most {limit} bytes, and this has {}", loaded.message.size)));
     }
+    let running = operations.connectors.get(to);
+    let agent_takes = running.as_ref().and_then(|connector| connector.as_agent()?.max_size());
+    if let Some(limit) = agent_takes.filter(|limit| loaded.message.size > u64::from(*limit)) {
+        return Err(refused(format!(
+            "its agent takes at most {limit} bytes, and this has {}",
+            loaded.message.size
+        )));
+    }
     if item.pending().next().is_some() {
         // Their receipts are for the connector that handed them over.
         return Err(refused("recipients of it wait for receipts where it is".to_owned()));
