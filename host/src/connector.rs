@@ -271,7 +271,7 @@ impl Factory {
     ) -> Result<DeliveryAgentConnector, StartError> {
         let runtime = self.runtime(host)?;
         let name = agent.common.name.clone();
-        let made = match agent_spec(agent) {
+        Ok(match agent_spec(agent) {
             Ok(mut spec) => {
                 spec.doors = self.doors_of(agent);
                 let tools = Tools {
@@ -282,11 +282,11 @@ impl Factory {
                     metrics: self.surroundings.metrics.clone(),
                     store: self.doors.store.clone(),
                 };
-                DeliveryAgentConnector::load(name, tools, spec, agent.batch_size, agent.canary)
+                let breaker = AgentBreaker::new(agent.breaker);
+                DeliveryAgentConnector::load(name, tools, spec, agent.batch_size, agent.canary, breaker)
             }
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
-        };
-        Ok(made.with_breaker(AgentBreaker::new(agent.breaker)))
+        })
     }
 
     /// The doors that a connector's grants open.

@@ -1,6 +1,7 @@
 //! Agent: one loaded delivery agent, as one connector uses it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -354,6 +355,19 @@ impl Agent {
     #[must_use]
     pub fn differs_from(&self, file: &Path) -> bool {
         read(file, self.limits().component_bytes).is_ok_and(|wasm| digest(&wasm) != self.0.digest)
+    }
+
+    /// The component that it was made from, read again from this file. Blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds another component by now.
+    pub fn component_in(&self, file: &Path) -> io::Result<Vec<u8>> {
+        let wasm = read(file, self.limits().component_bytes).map_err(io::Error::other)?;
+        // The very bytes that are given back are compared, so that nothing can be exchanged in between.
+        if digest(&wasm) != self.0.digest {
+            return Err(io::Error::other("it holds another component by now"));
+        }
+        Ok(wasm)
     }
 
     /// Whether its file of trusted certificates is there and has changed since. Blocking: the file is read.

@@ -95,6 +95,7 @@ impl Consents {
     /// # Errors
     /// When something cannot be written. The record is as it was then.
     pub fn accept(&self, connector: &str, accepted: Accepted, component: &[u8]) -> Result<(), RecordError> {
+        let _alone = self.0.lock()?;
         let mut record: Record = self.0.read()?;
         let sha256 = accepted.sha256.clone();
         record.v = VERSION;

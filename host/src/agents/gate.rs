@@ -50,13 +50,18 @@ impl Gate {
         self.demands.sha256.is_some()
     }
 
-    /// Looks at the component that the config names. Blocking: the file is read.
+    /// Looks at the component that the config names. The signature that was kept of it counts, too: an installation that
+    /// was cut off may have left that of the next version beside it. Blocking: the file is read.
     ///
     /// # Errors
     /// Why it may not be loaded.
     pub fn configured(&self, component: &Path) -> Result<Shown, String> {
         let signature = self.demands.signed.as_ref().map(|signed| signed.file.clone());
-        self.look(component, signature.as_deref(), self.demands.sha256.as_deref())
+        self.look(component, signature.as_deref(), self.demands.sha256.as_deref()).or_else(|why| {
+            let bytes = read(component, self.max_component).map_err(|_| why.clone())?;
+            let kept = self.kept_signature(&digest(&bytes));
+            self.look(component, Some(&kept), self.demands.sha256.as_deref()).map_err(|_| why)
+        })
     }
 
     /// Looks at a component that is to be installed, whose signature lies beside it. Blocking: the file is read.
@@ -126,7 +131,7 @@ impl Gate {
         }
         let bytes =
             read(component, self.max_component).map_err(|why| format!("{}: {why}", component.display()))?;
-        let found = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let found = digest(&bytes);
         if let Some(expected) = pin.filter(|expected| *expected != found) {
             let (path, expected) = (component.to_owned(), expected.to_owned());
             return Err(LoadError::Digest { path, expected, found }.to_string());
@@ -137,6 +142,11 @@ impl Gate {
         };
         Ok(Shown { sha256: Some(found), signature })
     }
+}
+
+/// SHA-256, in lower-case hex.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The signature of a component, when it counts.
@@ -241,6 +251,25 @@ mod tests {
         assert!(beside_it.configured(&file).unwrap_err().contains("not the signature of this file"));
         fs::write(&beside, vec![b'x'; 10_000]).unwrap();
         assert!(beside_it.configured(&file).unwrap_err().contains("more than 8192 bytes"));
+    }
+
+    #[test]
+    fn a_component_whose_signature_was_replaced_before_it_still_counts_as_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, beside) = (folder.path().join("signed.txt"), folder.path().join("signed.txt.minisig"));
+        let gate = gate(folder.path(), &signer());
+        fs::copy(folder.path().join("prehashed.minisig"), &beside).unwrap();
+        let shown = gate.configured(&file).unwrap();
+        gate.keep(&shown).unwrap();
+        fs::write(&beside, "of the next version").unwrap();
+        assert_eq!(
+            gate.configured(&file),
+            Ok(shown),
+            "an installation ended between signature and component"
+        );
+        assert!(gate.offered(&file).is_err(), "what is offered has its own signature");
+        fs::write(&file, "tampered with").unwrap();
+        assert!(gate.configured(&file).unwrap_err().contains("no signature of minisign"));
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl Candidate {
     ) -> Result<Self, String> {
         let text = |error: io::Error| format!("{}: {error}", file.display());
         let wishes = load::wishes(agent, file)?;
-        let bytes = fs::read(file).map_err(text)?;
-        if agent.differs_from(file) || shown.sha256.as_deref().is_some_and(|shown| shown != agent.digest()) {
+        let bytes = agent.component_in(file).map_err(text)?;
+        if shown.sha256.as_deref().is_some_and(|shown| shown != agent.digest()) {
             return Err(format!("{} changed while it was looked at", file.display()));
         }
         let manifest = match fs::read(Manifest::path_of(file)) {

@@ -76,10 +76,7 @@ pub fn wishes(agent: &Agent, component: &Path) -> Result<Wishes, String> {
 }
 
 fn remember(consents: &Consents, spec: &AgentSpec, agent: &Agent, wishes: Wishes) -> Result<(), String> {
-    let bytes = std::fs::read(&spec.component).map_err(|error| error.to_string())?;
-    if agent.differs_from(&spec.component) {
-        return Err("the file changed while it was loaded".to_owned());
-    }
+    let bytes = agent.component_in(&spec.component).map_err(|error| error.to_string())?;
     let accepted = Accepted { sha256: agent.digest().to_owned(), wishes, at: Timestamp::now() };
     consents.accept(&spec.connector, accepted, &bytes).map_err(|error| error.to_string())
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::private;
 
+/// The file that whoever changes a record has locked.
+const LOCK: &str = ".lock";
+
 /// Why the record cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the record of {of}, {}: {why}", path.display())]
@@ -39,6 +42,16 @@ impl RecordFolder {
     /// Where the copy of a component lies, if it does.
     pub(super) fn copy(&self, sha256: &str) -> PathBuf {
         self.folder.join(format!("{sha256}.wasm"))
+    }
+
+    /// Lets nobody else change the record, in this process or another one, as long as the answer is kept. Blocking.
+    pub(super) fn lock(&self) -> Result<fs::File, RecordError> {
+        let lock = || {
+            private::make_directory(&self.folder)?;
+            let file = private::create_file(&self.folder.join(LOCK))?;
+            file.lock().map(|()| file)
+        };
+        lock().map_err(|error| self.error(&error))
     }
 
     /// What the file says; the default where there is none.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +15,6 @@ const VERSION: u32 = 1;
 const FOLDER: &str = "agents/versions";
 /// The file in it.
 const FILE: &str = "rollouts.json";
-
-/// All connectors share the file: it is read and written by one at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The file's content.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -55,25 +51,27 @@ impl VersionRecord {
     }
 
     /// Records the rollout of a connector, with a copy of one of its versions where one is given, and forgets copies that
-    /// no rollout names. Durable when it returns.
+    /// no rollout names. Asks for the rollout when its turn has come, so that the last one to record writes what is so.
+    /// Durable when it returns.
     ///
     /// # Errors
     /// When it cannot be written. The record is as it was then.
     pub fn set(
         &self,
         connector: &str,
-        rollout: &Rollout,
+        rollout: impl FnOnce() -> Rollout,
         copy: Option<(&str, &[u8])>,
     ) -> Result<(), RecordError> {
-        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.0.lock()?;
         let mut record: Record = self.0.read()?;
         record.v = VERSION;
+        let rollout = rollout();
         let before = record.rollouts.insert(connector.to_owned(), rollout.clone());
         // The copy first, so that the record never names a version that cannot be had.
         if let Some((sha256, component)) = copy {
             self.0.keep(sha256, component)?;
         }
-        if before.as_ref() == Some(rollout) {
+        if before == Some(rollout) {
             return Ok(());
         }
         self.0.write(&record)?;
@@ -119,7 +117,7 @@ mod tests {
     fn what_is_set_is_read_again_and_is_closed_to_others() {
         let (folder, record) = record();
         let on_trial = Rollout::of("aa").step(Event::Found { sha256: "bb".to_owned(), canary: true });
-        record.set("fax", &on_trial.unwrap().0, Some(("aa", b"a"))).unwrap();
+        record.set("fax", || on_trial.unwrap().0, Some(("aa", b"a"))).unwrap();
         let again = VersionRecord::of(folder.path()).rollout("fax").unwrap().unwrap();
         assert_eq!(again.candidate.unwrap().stage, Stage::Trial);
         for file in [record.0.folder.join(FILE), record.copy("aa")] {
@@ -131,14 +129,14 @@ mod tests {
     fn copies_stay_as_long_as_a_rollout_names_them() {
         let (_folder, record) = record();
         for sha256 in ["aa", "bb"] {
-            record.set("fax", &Rollout::of(sha256), Some((sha256, sha256.as_bytes()))).unwrap();
+            record.set("fax", || Rollout::of(sha256), Some((sha256, sha256.as_bytes()))).unwrap();
         }
         assert!(!record.copy("aa").exists());
         assert_eq!(fs::read(record.copy("bb")).unwrap(), b"bb");
-        record.set("sms", &Rollout::of("cc"), None).unwrap();
+        record.set("sms", || Rollout::of("cc"), None).unwrap();
         assert!(record.copy("bb").exists(), "another connector's");
         fs::remove_file(record.copy("bb")).unwrap();
-        record.set("fax", &Rollout::of("bb"), Some(("bb", b"bb"))).unwrap();
+        record.set("fax", || Rollout::of("bb"), Some(("bb", b"bb"))).unwrap();
         assert!(record.copy("bb").exists(), "it is kept again, although nothing else has changed");
     }
 
@@ -147,7 +145,7 @@ mod tests {
         let (_folder, record) = record();
         let text = r#"{"v":9,"rollouts":{}}"#;
         fs::write(record.0.folder.join(FILE), text).unwrap();
-        let error = record.set("fax", &Rollout::of("aa"), None).unwrap_err();
+        let error = record.set("fax", || Rollout::of("aa"), None).unwrap_err();
         assert!(error.to_string().contains("version 9"), "{error}");
         assert_eq!(fs::read_to_string(record.0.folder.join(FILE)).unwrap(), text);
     }

@@ -36,8 +36,6 @@ pub struct DeliveryAgentConnector {
     callback_url: Option<String>,
     /// The most items that the agent gets in one call.
     batch_size: usize,
-    /// Leaves the agent alone for a while when message after message breaks it.
-    breaker: Option<Arc<AgentBreaker>>,
 }
 
 impl DeliveryAgentConnector {
@@ -50,10 +48,11 @@ impl DeliveryAgentConnector {
         spec: AgentSpec,
         batch_size: usize,
         canary: Option<CanaryConfig>,
+        breaker: Option<Arc<AgentBreaker>>,
     ) -> Self {
         let (file, callback_url) = (spec.component.clone(), spec.doors.callback_url.clone());
         let runtime = tools.runtime.clone();
-        let crew = Crew::load(name.clone(), tools, spec, canary).map(Arc::new);
+        let crew = Crew::load(name.clone(), tools, spec, canary, breaker).map(Arc::new);
         match &crew {
             Ok(crew) => {
                 let steady = crew.steady();
@@ -69,31 +68,36 @@ impl DeliveryAgentConnector {
                 tracing::error!(connector = %name, %agent, error, "the agent cannot be loaded; its mail waits");
             }
         }
-        Self { name, runtime, crew, callback_url, batch_size, breaker: None }
+        Self { name, runtime, crew, callback_url, batch_size }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1, breaker: None }
+        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1 }
     }
 
     /// Takes over what was made from a newer file: new connections get the new version, old ones end what they are at.
     pub fn adopt(&self, newer: &Self) {
-        if let (Ok(crew), Ok(newer)) = (&self.crew, &newer.crew) {
-            crew.adopt(newer);
-        }
-        // What broke was the version before.
-        if let Some(breaker) = &self.breaker {
-            breaker.reset();
+        if let (Ok(crew), Ok(newer)) = (&self.crew, &newer.crew)
+            && let Err(why) = crew.adopt(newer)
+        {
+            tracing::error!(connector = %self.name, why, "the agent in the file could not be taken up");
         }
     }
 
-    /// The same with a breaker.
+    /// Puts the versions on record that it begins to work with, and tells of what changed.
+    pub async fn begin(&self) {
+        let Ok(crew) = self.crew.clone() else { return };
+        // A task that is lost with the runtime leaves the record as it was: the next start begins with that.
+        let _ = tokio::task::spawn_blocking(move || crew.begin()).await;
+    }
+
+    /// The largest message that the agent takes, in bytes, as it says.
     #[must_use]
-    pub fn with_breaker(self, breaker: Option<Arc<AgentBreaker>>) -> Self {
-        Self { breaker, ..self }
+    pub fn max_size(&self) -> Option<u32> {
+        self.crew.as_ref().ok()?.steady().agent().description().max_size
     }
 
     /// Its versions; or why it has none.
@@ -111,12 +115,7 @@ impl DeliveryAgentConnector {
     pub async fn order(&self, event: Event) -> Result<Change, String> {
         let crew = self.crew.clone()?;
         let ordered = tokio::task::spawn_blocking(move || crew.order(event)).await;
-        let change = ordered.unwrap_or_else(|error| Err(error.to_string()))?;
-        if let Some(breaker) = &self.breaker {
-            // What the version before broke says nothing about this one.
-            breaker.reset();
-        }
-        Ok(change)
+        ordered.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Asks the agent something beside its connections, on its own runtime, whoever asks.
@@ -238,7 +237,7 @@ impl Connector for DeliveryAgentConnector {
     }
 
     fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
-        self.breaker.as_ref()
+        self.crew.as_ref().ok()?.breaker()
     }
 
     fn agent_stats(&self) -> Option<AgentStats> {

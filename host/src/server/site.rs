@@ -151,7 +151,7 @@ impl Site {
         moving.ways_out.let_withdraw(&config);
         moving.doors.close(&difference.doors.ended);
         moving.doors.open(&config, &difference.doors.begun, bound);
-        let connectors = moving.ways_out.exchange(&difference.ways_out.swapped, connectors);
+        let connectors = moving.ways_out.exchange(&difference.ways_out.swapped, connectors).await;
         let deadline = Instant::now() + config.host.shutdown_grace;
         moving.ways_out.end(&difference.ways_out.ended, deadline).await;
         moving.ways_out.start(&config, connectors).await.map_err(ReloadError::Unstarted)?;

@@ -77,6 +77,9 @@ impl WaysOut {
         self.core.connectors.set(connector.clone());
         let known = known_receipts(&self.core.store, connector.name()).await?;
         connector.watch(&known);
+        if let Some(agent) = connector.as_agent() {
+            agent.begin().await;
+        }
         let mut stage = Stage::new(connector.name());
         stage.spawn(refresh(connector.clone(), stage.stop.clone()));
         let limits = limits(config, outgoing);
@@ -105,7 +108,11 @@ impl WaysOut {
 
     /// Exchanges the agents of connectors that run, where nothing else about them differs: new connections use the new
     /// version, old ones finish what they are at. Gives back the connectors that have to be started anew.
-    pub fn exchange(&self, swapped: &[Arc<str>], made: Vec<Arc<dyn Connector>>) -> Vec<Arc<dyn Connector>> {
+    pub async fn exchange(
+        &self,
+        swapped: &[Arc<str>],
+        made: Vec<Arc<dyn Connector>>,
+    ) -> Vec<Arc<dyn Connector>> {
         let (newer, others): (Vec<_>, Vec<_>) =
             made.into_iter().partition(|made| swapped.iter().any(|name| &**name == made.name()));
         for newer in newer {
@@ -114,6 +121,7 @@ impl WaysOut {
                 (running.as_ref().and_then(|running| running.as_agent()), newer.as_agent())
             {
                 running.adopt(newer);
+                running.begin().await;
             }
         }
         others

@@ -3,7 +3,7 @@
 //!
 //! What changes is decided by `agents::rollout` and `agents::canary`; here it is carried out.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -17,8 +17,12 @@ use super::version::{Role, Version, VersionView};
 use crate::agents::{
     self, Change, Consents, Event, Gate, Judgement, Rollout, VersionRecord, judge_trial, takes,
 };
+use crate::breaker::AgentBreaker;
 use crate::config::CanaryConfig;
 use crate::metrics::Metrics;
+
+#[cfg(test)]
+mod tests;
 
 /// What a crew works with.
 #[derive(Clone)]
@@ -41,9 +45,20 @@ pub struct Tools {
 pub struct Crew {
     name: Arc<str>,
     tools: Tools,
+    /// Leaves the agent alone for a while when message after message breaks it.
+    breaker: Option<Arc<AgentBreaker>>,
     /// Rings when connections are to be closed that may be idle.
     pub changed: Notify,
     posts: Mutex<Posts>,
+}
+
+/// The version that a crew found in its file.
+struct Found {
+    version: Arc<Version>,
+    /// The file that it was loaded from: the operator's, or a copy of the one that was agreed to.
+    from: PathBuf,
+    /// What follows from it.
+    change: Change,
 }
 
 /// Who does what.
@@ -51,6 +66,8 @@ struct Posts {
     spec: AgentSpec,
     gate: Gate,
     canary: Option<CanaryConfig>,
+    /// Not on record yet: a crew that is never used leaves no trace.
+    found: Option<Found>,
     rollout: Rollout,
     steady: Arc<Version>,
     /// On trial, or rolled back: the rollout says which.
@@ -99,6 +116,7 @@ impl Crew {
         tools: Tools,
         spec: AgentSpec,
         canary: Option<CanaryConfig>,
+        breaker: Option<Arc<AgentBreaker>>,
     ) -> Result<Self, String> {
         let agreed = agents::load(&tools.runtime, spec.clone(), &tools.gate, &tools.consents)?;
         let digest = agreed.agent.digest().to_owned();
@@ -125,51 +143,65 @@ impl Crew {
                 }
             }
         }
-        let held_back = agreed.held_back;
         let posts = Posts {
             spec,
             gate: tools.gate.clone(),
             canary,
+            found: Some(Found { version: file, from: agreed.from, change }),
             rollout,
             steady,
             candidate,
             draining: Vec::new(),
             past: AgentStats::default(),
             opened: 0,
-            held_back,
+            held_back: agreed.held_back,
         };
-        let crew = Self { name, tools, changed: Notify::new(), posts: Mutex::new(posts) };
-        crew.record_found(&file, &agreed.from).unwrap_or_else(|why| {
-            // It runs all the same; only the way back may be missing.
-            tracing::warn!(connector = %crew.name, why, "the agent's version could not be recorded");
-        });
-        crew.tell(change, "host", None);
-        Ok(crew)
+        Ok(Self { name, tools, breaker, changed: Notify::new(), posts: Mutex::new(posts) })
     }
 
-    /// Puts the rollout on the disk, with a copy of the version that was loaded from this file.
-    fn record_found(&self, found: &Version, from: &Path) -> Result<(), String> {
-        let (record, digest) = (&self.tools.record, found.agent().digest());
-        let bytes = match record.copy(digest).exists() {
+    /// Puts what was found in the file on record, and tells of it: the crew is at work from now on. Blocking.
+    pub fn begin(&self) {
+        let Some(found) = self.posts().found.take() else { return };
+        self.record_found(&found).unwrap_or_else(|why| {
+            // It runs all the same; only the way back may be missing.
+            tracing::warn!(connector = %self.name, why, "the agent's version could not be recorded");
+        });
+        self.tell(found.change, "host", None);
+    }
+
+    /// Puts the rollout on the disk, with a copy of the version that was found.
+    fn record_found(&self, found: &Found) -> Result<(), String> {
+        let (record, agent) = (&self.tools.record, found.version.agent());
+        let copy = match record.copy(agent.digest()).exists() {
             true => None,
-            false => Some(std::fs::read(from).map_err(|error| error.to_string())?),
+            false => Some(agent.component_in(&found.from).map_err(|error| error.to_string())?),
         };
-        if bytes.is_some() && found.agent().differs_from(from) {
-            return Err("the file changed while it was loaded".to_owned());
-        }
-        let copy = bytes.as_deref().map(|bytes| (digest, bytes));
-        let rollout = self.posts().rollout.clone();
-        record.set(&self.name, &rollout, copy).map_err(|error| error.to_string())
+        let copy = copy.as_deref().map(|bytes| (agent.digest(), bytes));
+        let recorded = record.set(&self.name, || self.posts().rollout.clone(), copy);
+        recorded.map_err(|error| error.to_string())
     }
 
     fn posts(&self) -> MutexGuard<'_, Posts> {
         self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts what the record says on the disk. Blocking.
+    /// Puts the rollout on the disk, as it is when its turn has come. Blocking.
     fn record(&self) -> Result<(), String> {
-        let rollout = self.posts().rollout.clone();
-        self.tools.record.set(&self.name, &rollout, None).map_err(|error| error.to_string())
+        let recorded = self.tools.record.set(&self.name, || self.posts().rollout.clone(), None);
+        recorded.map_err(|error| error.to_string())
+    }
+
+    /// Leaves an agent alone that message after message breaks.
+    pub fn breaker(&self) -> Option<&Arc<AgentBreaker>> {
+        self.breaker.as_ref()
+    }
+
+    /// Another version delivers: what the one before broke says nothing about it.
+    fn exchanged(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.reset();
+        }
+        self.changed.notify_one();
     }
 
     /// The version that delivers, which also answers beside connections.
@@ -215,7 +247,7 @@ impl Crew {
             let Some(change) = posts.take(event) else { return };
             (change, reason)
         };
-        self.changed.notify_one();
+        self.exchanged();
         let crew = self.clone();
         self.tools.runtime.handle().spawn_blocking(move || {
             if let Err(why) = crew.record() {
@@ -241,43 +273,50 @@ impl Crew {
             false => None,
         };
         // On the disk first: the operator is told that it is so.
-        self.tools.record.set(&self.name, &next, None).map_err(|error| error.to_string())?;
+        self.tools.record.set(&self.name, || next.clone(), None).map_err(|error| error.to_string())?;
         let arranged = {
             let mut posts = self.posts();
-            posts.rollout == now && posts.arrange(next, before)
+            posts.rollout == now && posts.arrange(next, before.as_slice())
         };
+        // Who recorded the rollout in between recorded the one before.
+        self.record()?;
         if !arranged {
-            self.record()?;
             return Err("the agent's versions changed at this very moment: look, and try again".to_owned());
         }
-        self.changed.notify_one();
+        self.exchanged();
         self.tell(change, "operator", None);
         Ok(change)
     }
 
-    /// Takes over what a crew has that was made from a newer file or config. Versions that are the same go on.
-    pub fn adopt(&self, newer: &Self) {
+    /// Takes over what a crew has that was made from a newer file or config. Versions that are the same go on. What
+    /// follows from the new file follows from what is so now, not from what was so when the newer crew was made.
+    ///
+    /// # Errors
+    /// Why it cannot be: everything is as it was then.
+    pub fn adopt(&self, newer: &Self) -> Result<(), String> {
         let (mut new, mut posts) = (newer.posts(), self.posts());
-        let (mine, loaded) = (posts.posted(), posts.loaded());
+        let mine = posts.posted();
         let same = |version: &Arc<Version>| {
             let digest = version.agent().digest();
             let known = mine.iter().find(|mine| mine.agent().digest() == digest);
             // The same component that trusts other authorities is another version.
             known.filter(|mine| !lives_elsewhere(mine.agent())).unwrap_or(version).clone()
         };
-        let (steady, candidate) = (same(&new.steady), new.candidate.as_ref().map(same));
-        let was_on_trial = posts.trial().map(|(_, candidate)| candidate);
+        let Some(found) = new.found.take() else { return Ok(()) };
+        let sha256 = found.version.agent().digest().to_owned();
+        let event = Event::Found { sha256, canary: new.canary.is_some() };
+        let (next, change) = posts.rollout.step(event).map_err(str::to_owned)?;
+        let loaded: Vec<_> = new.posted().iter().map(same).collect();
         posts.spec = new.spec.clone();
         posts.gate = new.gate.clone();
         posts.canary = new.canary;
-        posts.rollout = new.rollout.clone();
         posts.held_back = new.held_back.take();
-        posts.man(steady, candidate, loaded);
-        if posts.trial().is_none_or(|(_, now)| was_on_trial.is_none_or(|was| !Arc::ptr_eq(&was, &now))) {
-            posts.opened = 0;
-        }
+        posts.found = Some(Found { change, ..found });
+        let arranged = posts.arrange(next, &loaded);
+        debug_assert!(arranged, "what delivers is the crew's own version, or the newer crew's");
         drop(posts);
-        self.changed.notify_one();
+        self.exchanged();
+        Ok(())
     }
 
     /// Logs, counts and tracks a change.
@@ -417,11 +456,12 @@ impl Posts {
     /// Carries out an event about the candidate.
     fn take(&mut self, event: Event) -> Option<Change> {
         let (next, change) = self.rollout.step(event).ok()?;
-        self.arrange(next, None).then_some(change)
+        self.arrange(next, &[]).then_some(change)
     }
 
-    /// Puts the loaded versions, and one that was loaded for it, where a rollout wants them. Says whether they are there.
-    fn arrange(&mut self, rollout: Rollout, loaded: Option<Arc<Version>>) -> bool {
+    /// Puts the loaded versions, and those that were loaded for it, where a rollout wants them. Says whether they are there.
+    fn arrange(&mut self, rollout: Rollout, loaded: &[Arc<Version>]) -> bool {
+        let was_on_trial = self.trial().map(|(_, candidate)| candidate);
         let mine = self.loaded();
         let find = |sha256: &str| {
             loaded.iter().chain(&mine).find(|version| version.agent().digest() == sha256).cloned()
@@ -430,7 +470,11 @@ impl Posts {
         let candidate = rollout.candidate.as_ref().and_then(|candidate| find(&candidate.sha256));
         self.rollout = rollout;
         self.man(steady, candidate, mine);
-        self.opened = 0;
+        let on_trial = self.trial().map(|(_, candidate)| candidate);
+        let goes_on = was_on_trial.zip(on_trial).is_some_and(|(was, is)| Arc::ptr_eq(&was, &is));
+        if !goes_on {
+            self.opened = 0;
+        }
         true
     }
 
