@@ -92,13 +92,14 @@ impl DropDirectory {
         let folders = Folders::open(&settings)?;
         folders.probe()?;
         let folders = folders.identified(&settings, None)?;
+        let sidecars = settings.habits.sidecars.iter().map(|sidecar| sidecar.suffix.clone()).collect();
         let shared = Shared {
             settings,
             steps: Steps(observer),
             folders: RwLock::new(Arc::new(folders)),
             gone: Mutex::new(false),
             is_gone: AtomicBool::new(false),
-            ledger: Mutex::default(),
+            ledger: Mutex::new(Ledger::new(sidecars)),
             scanning: Mutex::default(),
             last_scan_again: Mutex::default(),
             unconfirmed: Mutex::default(),

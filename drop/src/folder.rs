@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, StatxFlags, fstat, fsync, linkat, mkdirat, open,
-    openat, renameat, renameat_with, stat, statx, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Statx, StatxFlags, fstat, fsync, linkat, mkdirat,
+    open, openat, renameat, renameat_with, stat, statx, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -42,6 +42,8 @@ pub(crate) struct Looked {
     pub(crate) size: u64,
     /// Whether it is a regular file.
     pub(crate) is_file: bool,
+    /// When its content was last changed: seconds and nanoseconds since 1970.
+    pub(crate) modified: (i64, u32),
 }
 
 /// An open directory.
@@ -75,6 +77,15 @@ impl Folder {
             Err(errno) => return Err(DropError::from_errno("make the temp folder", path, errno)),
         }
         let fd = open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(wrap)?;
+        Self::of(fd, path.to_owned())
+    }
+
+    /// Opens a directory that must not be a symbolic link: it lies where others may put one.
+    pub(crate) fn open_itself(path: &Path) -> Result<Self, DropError> {
+        let fd = open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT => DropError::Missing { path: path.to_owned() },
+            errno => DropError::from_errno("open the directory", path, errno),
+        })?;
         Self::of(fd, path.to_owned())
     }
 
@@ -118,14 +129,16 @@ impl Folder {
     pub(crate) fn look(&self, name: impl AsRef<OsStr>) -> rustix::io::Result<Option<Looked>> {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
         match statx(&self.fd, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW, mask) {
-            Ok(stat) => Ok(Some(Looked {
-                id: FileId::of(&stat),
-                size: stat.stx_size,
-                is_file: FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile,
-            })),
+            Ok(stat) => Ok(Some(looked(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// A look at a file that is open.
+    pub(crate) fn look_at(file: &File) -> rustix::io::Result<Looked> {
+        statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::BTIME)
+            .map(|stat| looked(&stat))
     }
 
     /// Which directory it is on its file system: its inode number and, where the file system keeps it, its time of birth.
@@ -197,6 +210,15 @@ impl Folder {
     /// Owner, group and permission bits.
     pub(crate) fn permissions(&self) -> rustix::io::Result<(u32, u32, u32)> {
         fstat(&self.fd).map(|s| (s.st_uid, s.st_gid, s.st_mode & 0o7777))
+    }
+}
+
+fn looked(stat: &Statx) -> Looked {
+    Looked {
+        id: FileId::of(stat),
+        size: stat.stx_size,
+        is_file: FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile,
+        modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
     }
 }
 

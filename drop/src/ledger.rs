@@ -28,6 +28,9 @@ pub(crate) struct Ledger {
     /// Events that nobody has fetched. Only kept while there is a watcher.
     events: Vec<PickupEvent>,
     watched: bool,
+    /// What the names of results end with: such a file is no claimed one, though its name is that of a published one and
+    /// more.
+    sidecars: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,11 @@ impl Questions {
 pub(crate) type Looks = HashMap<OsString, Option<Looked>>;
 
 impl Ledger {
+    /// An empty one. `sidecars`: what the names of results end with.
+    pub(crate) fn new(sidecars: Vec<String>) -> Self {
+        Self { sidecars, ..Self::default() }
+    }
+
     /// What lies there, files being written included.
     pub(crate) fn usage(&self) -> Usage {
         Usage {
@@ -124,7 +132,7 @@ impl Ledger {
         for (name, id) in absent {
             let new = match id {
                 Some(id) => self.strangers.get(&id).cloned(),
-                None => longer(&others, &name).filter(|new| self.is_stranger(new)).cloned(),
+                None => self.longer(&others, &name).filter(|new| self.is_stranger(new)).cloned(),
             };
             match new {
                 Some(new) => self.claimed(name, &new, at),
@@ -256,7 +264,7 @@ impl Ledger {
     /// What our file is called now that was published as `name` and renamed since. Without a watcher, which follows
     /// renames, only names that go on after the published one are recognised.
     pub(crate) fn claimed_as(&self, name: &str) -> Option<OsString> {
-        let longer = || longer(&self.stranger_names(), name).cloned();
+        let longer = || self.longer(&self.stranger_names(), name).cloned();
         self.claimed.get(name).cloned().or_else(|| if self.watched { None } else { longer() })
     }
 
@@ -266,7 +274,7 @@ impl Ledger {
         let lies = |name: &&str| {
             self.knows(OsStr::new(name))
                 || self.claimed.contains_key(*name)
-                || longer(&others, name).is_some()
+                || self.longer(&others, name).is_some()
         };
         names.into_iter().filter(lies).collect()
     }
@@ -354,6 +362,16 @@ impl Ledger {
         }
     }
 
+    /// The first of the sorted `names` that is `name` with something after a dot, and no result.
+    fn longer<'a>(&self, names: &'a [OsString], name: &str) -> Option<&'a OsString> {
+        let prefix = format!("{name}.");
+        let at = names.partition_point(|other| other.as_os_str() < OsStr::new(&prefix));
+        let ends = |other: &OsString, end: &String| other.as_encoded_bytes().ends_with(end.as_bytes());
+        let mut longer =
+            names[at..].iter().take_while(|other| other.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        longer.find(|other| !self.sidecars.iter().any(|end| ends(other, end)))
+    }
+
     fn is_stranger(&self, name: &OsString) -> bool {
         self.files.get(name).is_some_and(|entry| entry.published.is_none())
     }
@@ -384,13 +402,6 @@ impl Ledger {
         }
         Some(entry)
     }
-}
-
-/// The first of the sorted `names` that is `name` with something after a dot.
-fn longer<'a>(names: &'a [OsString], name: &str) -> Option<&'a OsString> {
-    let prefix = format!("{name}.");
-    let at = names.partition_point(|other| other.as_os_str() < OsStr::new(&prefix));
-    names.get(at).filter(|other| other.as_encoded_bytes().starts_with(prefix.as_bytes()))
 }
 
 /// What came of announcing a file.

@@ -4,6 +4,8 @@ pub mod eml;
 
 use std::str::FromStr;
 
+use crate::Habits;
+
 /// A file format that a gateway reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -22,6 +24,14 @@ impl Profile {
     pub fn name(self) -> &'static str {
         match self {
             Self::Eml => "eml",
+        }
+    }
+
+    /// What its gateways do with a file, and how their results are read.
+    #[must_use]
+    pub fn habits(self) -> Habits {
+        match self {
+            Self::Eml => Habits::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Profile;
+use crate::{Habits, Profile};
 
 /// The mode of a drop file: the owner may write it, the gateway's group may read it.
 pub const DEFAULT_FILE_MODE: u32 = 0o640;
@@ -34,6 +34,8 @@ pub struct DropSettings {
     pub quota: Quota,
     /// The file format.
     pub profile: Profile,
+    /// What the gateway does with files. Default: what the default profile says.
+    pub habits: Habits,
     /// How pickups are noticed.
     pub watch: WatchMode,
     /// How often the names in the directory are compared with those known; the truth behind the events.
@@ -52,6 +54,7 @@ impl DropSettings {
             file_mode: DEFAULT_FILE_MODE,
             quota: Quota::default(),
             profile: Profile::default(),
+            habits: Profile::default().habits(),
             watch: WatchMode::default(),
             scan_interval: None,
         }

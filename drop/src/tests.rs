@@ -6,6 +6,7 @@ mod identity;
 mod mounts;
 mod publish;
 mod quota;
+mod results;
 mod speed;
 mod watch;
 mod withdraw;

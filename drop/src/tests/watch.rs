@@ -299,3 +299,21 @@ fn a_second_watcher_takes_over_and_the_first_ends_without_harm() {
         event => panic!("{event:?}"),
     }
 }
+
+#[test]
+fn a_result_beside_the_place_of_a_file_is_no_claim() {
+    let place = Place::new();
+    let directory = place.open();
+    for file in ["a.eml", "b.eml"] {
+        publish(&directory, file, b"x").unwrap();
+    }
+    std::fs::remove_file(place.file("a.eml")).unwrap();
+    std::fs::write(place.file("a.eml.ok"), "").unwrap();
+    std::fs::rename(place.file("b.eml"), place.file("b.eml.work")).unwrap();
+    std::fs::write(place.file("b.eml.result"), "").unwrap();
+    // After a restart only the names tell.
+    let directory = place.open();
+    let known = ["a.eml", "b.eml"].map(|name| Known { name: name.to_owned(), id: None });
+    let seen = Seen::start(&directory, known.into());
+    assert_eq!([seen.line(), seen.line()], ["taken a.eml Scan", "claimed b.eml b.eml.work"]);
+}
