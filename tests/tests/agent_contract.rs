@@ -62,6 +62,25 @@ fn an_agent_gets_no_larger_message_than_it_says_it_takes() {
 }
 
 #[test]
+fn an_agent_gets_no_message_without_a_part_of_a_type_that_it_accepts() {
+    let sink = SmtpSink::start();
+    let site = site("agents/pictures", "", &sink);
+    let host = site.start();
+    let mut client = host.client();
+    let picture = b"Subject: a map\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\n\r\nsee below\r\n--b\r\nContent-Type: Image/TIFF\r\n\r\nII*\r\n--b--\r\n";
+    client.submit(JO, &["ann@agent.example"], picture);
+    client.submit(JO, &["ben@agent.example"], &messages::simple("words only"));
+    let report = String::from_utf8_lossy(&sink.wait_for(1)[0].content).into_owned();
+    assert!(report.contains("Status: 5.6.1") && report.contains("ben@agent.example"), "{report}");
+    assert!(report.contains("the delivery agent takes image/*"), "{report}");
+    eventually("both", || (site.ask(&["queue", "list"]) == json!([])).then_some(()));
+    host.stop();
+    let audit = site.audit();
+    assert_eq!((&audit["delivered"], &audit["failed"]), (&json!(1), &json!(1)), "{audit}");
+}
+
+#[test]
 fn items_that_are_due_together_reach_the_agent_in_one_call() {
     let sink = SmtpSink::start();
     let site = site("agents/batch", "batch_size = 5\nmax_concurrent_connections = 1", &sink);

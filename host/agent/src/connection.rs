@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern_model::{AgentIdentity, Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
+use postern_model::{AgentIdentity, Content, Deferral, DeliveryReport, DeliveryRequest, Receipt, Refusal};
 use wasmtime::component::Resource;
 
 use crate::autopsy;
@@ -13,6 +13,7 @@ use crate::instance::Instance;
 use crate::item::ItemResource;
 use crate::outcome::{self, Reported};
 use crate::state::Shared;
+use crate::views::Views;
 use crate::witness::Violation;
 
 /// The shortest time between two ticks of a connection, whatever the agent wishes.
@@ -79,6 +80,16 @@ impl AgentConnection {
     #[must_use]
     pub fn has_tick(&self) -> bool {
         self.instance.as_ref().is_some_and(|instance| instance.optional.session.is_some())
+    }
+
+    /// The media types of a message's parts, in lower case and without parameters; `None` where it cannot be parsed
+    /// within the limits, or the connection is gone. Parsing takes part in the host's budget for views.
+    pub async fn media_types(&mut self, content: &Content) -> Option<Vec<String>> {
+        let log = self.instance.as_ref()?.store.data().log.clone();
+        // The deadline is the one that the agent's own look at the parts would have.
+        let parsed = Views::parse(content.clone(), &log, &self.shared.parse_budget);
+        let views = tokio::time::timeout(log.limits().deadline, parsed).await.ok()?.ok()?;
+        Some(views.parts.iter().map(|part| part.about.content_type.clone()).collect())
     }
 
     /// Delivers one item. Never fails: what went wrong is in the report, beside the outcomes that stand.

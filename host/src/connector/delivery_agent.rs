@@ -1,7 +1,7 @@
 //! DeliveryAgentConnector: hands items to a WASM delivery agent.
 
 mod crew;
-mod size;
+mod spared;
 mod version;
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::breaker::AgentBreaker;
 use crate::config::CanaryConfig;
 
 use crew::Crew;
-use size::{in_order, too_large};
+use spared::{NotTaken, in_order};
 use version::{InUse, Version};
 
 pub use crew::{CrewView, Tools, TrialView};
@@ -268,27 +268,29 @@ struct AgentLine {
 }
 
 impl AgentLine {
-    /// The largest message that its version takes, in bytes.
-    fn max_size(&self) -> Option<u32> {
-        self.in_use.version().agent().description().max_size
-    }
-
     /// Whether its version speaks for itself alone. One that is taken off its trial in the middle of a call still does.
     fn is_on_trial(&mut self) -> bool {
         self.on_trial = self.on_trial && !self.crew.is_steady(self.in_use.version());
         self.on_trial
     }
 
-    /// The report about a message that its version does not take. What a version on trial does not take may be one that
-    /// the version that delivers does.
-    fn too_large(&mut self, request: &DeliveryRequest) -> Option<DeliveryReport> {
-        let mut report = too_large(self.max_size(), request)?;
-        if self.is_on_trial() {
-            let text = "the message is larger than the version on trial takes";
-            report.fault = Some(Deferral::new(451, (4, 3, 4), text, "too-large"));
-            report.outcomes.clear();
-            self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
+    /// The report about a message that its version does not take, by its description. What a version on trial does not
+    /// take may be one that the version that delivers does.
+    async fn not_taken(&mut self, request: &DeliveryRequest) -> Option<DeliveryReport> {
+        let about = self.in_use.version().agent().description().clone();
+        let not_taken = match NotTaken::by_size(about.max_size, request.content.size()) {
+            None if !about.accepts.is_empty() => {
+                // What cannot be parsed is for the agent to judge.
+                let parts = self.connection.media_types(&request.content).await?;
+                NotTaken::by_media(&about.accepts, &parts)
+            }
+            by_size => by_size,
+        }?;
+        if !self.is_on_trial() {
+            return Some(not_taken.report(request));
         }
+        let mut report = not_taken.report_on_trial();
+        self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
         Some(report)
     }
 
@@ -323,7 +325,7 @@ impl Connection for AgentLine {
 
     fn deliver<'a>(&'a mut self, request: &'a DeliveryRequest) -> BoxFuture<'a, DeliveryReport> {
         Box::pin(async move {
-            if let Some(report) = self.too_large(request) {
+            if let Some(report) = self.not_taken(request).await {
                 return report;
             }
             let mut report = self.connection.deliver(request).await;
@@ -337,7 +339,10 @@ impl Connection for AgentLine {
         requests: &'a [DeliveryRequest],
     ) -> BoxFuture<'a, Vec<DeliveryReport>> {
         Box::pin(async move {
-            let known: Vec<_> = requests.iter().map(|request| self.too_large(request)).collect();
+            let mut known = Vec::new();
+            for request in requests {
+                known.push(self.not_taken(request).await);
+            }
             let fits = requests.iter().zip(&known).filter(|(_, known)| known.is_none());
             let fits: Vec<_> = fits.map(|(request, _)| request.clone()).collect();
             if fits.is_empty() {
