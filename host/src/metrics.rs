@@ -224,7 +224,8 @@ impl Metrics {
     }
 
     /// A provider called: `answered`, `refused`, `too-many`, `too-large`, `slow`, `failed`, `not-stored`. The connector is empty
-    /// where the call named none that takes calls.
+    /// where the call named none that takes calls, and for connections that were ended or not taken: `silent`, `late`,
+    /// `displaced`, `full`.
     pub fn callback(&self, connector: &str, end: &str) {
         self.callbacks.get_or_create(&by(connector, end)).inc();
     }

@@ -119,3 +119,75 @@ fn what_is_too_much_is_told_to_come_again_and_an_unknown_receipt_changes_nothing
     assert_eq!(site.audit()["pending"], 1);
     host.stop();
 }
+
+/// A connection to the listener that has said this much.
+fn half(url: &str, said: &str) -> TcpStream {
+    let (server, _) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.write_all(said.as_bytes()).unwrap();
+    stream
+}
+
+/// Whether the host has ended a connection, by its end or by a reset.
+fn is_over(stream: &mut TcpStream) -> bool {
+    matches!(stream.read(&mut [0; 64]), Ok(0) | Err(_))
+}
+
+#[test]
+fn a_provider_gets_through_while_others_hold_every_connection_open() {
+    let sink = SmtpSink::start();
+    // By time alone nobody would be ended in this test.
+    let site = site("max_connections = 4\nhead_timeout = \"1h\"\nmax_requests_per_second = 1000", &sink);
+    let host = site.start();
+    accepted(&site, &host);
+    let url = url(&site);
+    let said = ["", "POST", "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "];
+    let mut held: Vec<TcpStream> = (0..12).map(|n| half(&url, said[n % said.len()])).collect();
+    assert_eq!(post(&url, "done"), (200, "done".to_owned()));
+    assert_eq!(site.audit()["delivered"], 1);
+    // Of twelve and the one that got through four may be there; the first made room.
+    for stream in &mut held[..8] {
+        assert!(is_over(stream));
+    }
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_callbacks_total{connector=\"\",what=\"displaced\"} 9"), "{metrics}");
+    drop(held);
+    host.stop();
+}
+
+#[test]
+fn who_dawdles_is_ended_and_counted() {
+    let sink = SmtpSink::start();
+    let times = "head_timeout = \"300ms\"\nbody_timeout = \"200ms\"\nrequest_timeout = \"1h\"";
+    let mut site = site(times, &sink);
+    let host = site.start();
+    let url = self::url(&site);
+    assert!(is_over(&mut half(&url, "")), "who says nothing");
+    // A byte now and then does not help.
+    let mut drip = half(&url, "POST / HTTP/1.1\r\nX-Slow: ");
+    drip.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+    let ended = |stream: &mut TcpStream| {
+        let read = stream.read(&mut [0; 64]);
+        matches!(&read, Ok(0)) || read.is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock)
+    };
+    while drip.write_all(b"a").is_ok() && !ended(&mut drip) {}
+    let path = url.splitn(4, '/').last().unwrap();
+    let head = format!("POST /{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
+    let mut answer = String::new();
+    half(&url, &head).read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_callbacks_total{connector=\"\",what=\"silent\"} 2"), "{metrics}");
+    assert!(metrics.contains("postern_callbacks_total{connector=\"agent\",what=\"slow\"} 1"), "{metrics}");
+    host.stop();
+
+    // A request that is not answered in time ends with its connection, whatever it waits for.
+    site.change("body_timeout = \"200ms\"\nrequest_timeout = \"1h\"", "request_timeout = \"200ms\"");
+    let host = site.start();
+    let url = self::url(&site);
+    let path = url.splitn(4, '/').last().unwrap();
+    assert!(is_over(&mut half(&url, &head.replace(head.split(' ').nth(1).unwrap(), &format!("/{path}")))));
+    let (_, metrics) = http::get(host.admin(), "/metrics");
+    assert!(metrics.contains("postern_callbacks_total{connector=\"\",what=\"late\"} 1"), "{metrics}");
+    host.stop();
+}

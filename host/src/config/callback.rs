@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::SignedDuration;
 
 use super::raw::{Section, Wrong};
-use super::values::{boolean, count, line, number, quoted, size, socket};
+use super::values::{boolean, count, line, number, quoted, size, socket, timer};
 
 /// `callback.max_body`: body of one call, in bytes.
 pub const MAX_BODY: u64 = 1 << 20;
@@ -12,6 +15,15 @@ pub const MAX_BODY: u64 = 1 << 20;
 pub const MAX_REQUESTS_PER_SECOND: u32 = 50;
 /// `callback.max_requests_at_once`, for each connector.
 pub const MAX_REQUESTS_AT_ONCE: usize = 8;
+
+/// `callback.max_connections`.
+pub const MAX_CONNECTIONS: usize = 256;
+/// `callback.head_timeout`.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// `callback.body_timeout`.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// `callback.request_timeout`: longer than an agent may take by default and its receipts until they are on the disk.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// `[callback]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +40,14 @@ pub struct CallbackConfig {
     pub max_requests_per_second: u32,
     /// Calls of one connector at once.
     pub max_requests_at_once: usize,
+    /// Open connections, of all callers together. One more takes the place of the one that has been silent longest.
+    pub max_connections: usize,
+    /// From the connection, or the answer before, to the end of a request's head, a TLS handshake included.
+    pub head_timeout: Duration,
+    /// From there to the end of its body.
+    pub body_timeout: Duration,
+    /// From the end of its head to its answer.
+    pub request_timeout: Duration,
 }
 
 /// The files that TLS needs.
@@ -60,6 +80,11 @@ impl CallbackConfig {
         let max_body = section.or("max_body", size(1, 64 << 20), MAX_BODY);
         let per_second = section.or("max_requests_per_second", number(1, 10_000), MAX_REQUESTS_PER_SECOND);
         let max_requests_at_once = section.or("max_requests_at_once", count(1, 1000), MAX_REQUESTS_AT_ONCE);
+        let timeout = || timer(SignedDuration::from_millis(100), SignedDuration::from_hours(1));
+        let max_connections = section.or("max_connections", count(1, 10_000), MAX_CONNECTIONS);
+        let head_timeout = section.or("head_timeout", timeout(), HEAD_TIMEOUT);
+        let body_timeout = section.or("body_timeout", timeout(), BODY_TIMEOUT);
+        let request_timeout = section.or("request_timeout", timeout(), REQUEST_TIMEOUT);
         section.finish();
         let document = section.document();
         let tls = match (certificate, private_key) {
@@ -91,6 +116,10 @@ impl CallbackConfig {
             max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
             max_requests_per_second: per_second,
             max_requests_at_once,
+            max_connections,
+            head_timeout,
+            body_timeout,
+            request_timeout,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! that cannot be guessed; whatever else a call must prove (a signature) is for the agent to check. The receipts that
 //! a call brings are durable before the provider gets its answer.
 
+mod house;
 mod rate;
 mod reply;
+mod serve;
 mod tls;
 mod token;
 
@@ -14,9 +16,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postern_agent::CallbackRequest;
@@ -29,11 +30,10 @@ use crate::metrics::Metrics;
 use crate::receipts::ReceiptDoor;
 use crate::topology::CurrentTopology;
 
+use house::{House, Rules};
 use rate::Rate;
 pub use token::CallbackKey;
 
-/// How long the body of a call may take.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a provider waits for its receipts to be durable before it is told to call again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(20);
 /// After how many seconds a provider is asked to call again.
@@ -114,18 +114,13 @@ impl CallbackListener {
 
     /// Answers until told to stop.
     pub async fn run(self, stop: CancellationToken) {
-        let router = Router::new().fallback(answer).with_state(self.door);
-        let stopped = stop.cancelled_owned();
-        let served = match self.tls {
-            None => axum::serve(self.listener, router).with_graceful_shutdown(stopped).await,
-            Some(acceptor) => {
-                let listener = tls::TlsListener::new(self.listener, acceptor);
-                axum::serve(listener, router).with_graceful_shutdown(stopped).await
-            }
-        };
-        if let Err(error) = served {
-            tracing::error!(%error, "the call-back listener ended");
-        }
+        let config = &self.door.config;
+        let house = House::new(Rules {
+            max_connections: config.max_connections,
+            head: config.head_timeout,
+            request: config.request_timeout,
+        });
+        serve::serve(self.listener, self.tls, house, self.door, stop).await;
     }
 }
 
@@ -172,19 +167,25 @@ impl End {
     }
 }
 
-async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let (name, result) = door.answer(request).await;
-    let end = match &result {
-        Ok(_) => End::Answered,
-        Err(end) => *end,
-    };
-    door.metrics.callback(&name, end.word());
-    result.unwrap_or_else(End::response)
+impl serve::Answers for Door {
+    async fn answer(&self, request: Request) -> Response {
+        let (name, result) = self.look_into(request).await;
+        let end = match &result {
+            Ok(_) => End::Answered,
+            Err(end) => *end,
+        };
+        self.metrics.callback(&name, end.word());
+        result.unwrap_or_else(End::response)
+    }
+
+    fn turned_away(&self, what: &str) {
+        self.metrics.callback("", what);
+    }
 }
 
 impl Door {
     /// The answer, with the connector's name; that is empty where the call named none that takes calls.
-    async fn answer(&self, request: Request) -> (String, Result<Response, End>) {
+    async fn look_into(&self, request: Request) -> (String, Result<Response, End>) {
         let Some((connector, rest)) = self.admit(request.uri().path()) else {
             tracing::info!("a call-back without a right to it was refused");
             return (String::new(), Err(End::Refused));
@@ -217,7 +218,7 @@ impl Door {
         let _place = self.place(name).ok_or(End::TooMany)?;
         let (parts, body) = request.into_parts();
         // A body that dawdles must not keep the place for ever.
-        let body = tokio::time::timeout(BODY_PATIENCE, to_bytes(body, self.config.max_body)).await;
+        let body = tokio::time::timeout(self.config.body_timeout, to_bytes(body, self.config.max_body)).await;
         let body = body.map_err(|_| End::Slow)?.map_err(|_| End::TooLarge)?;
         let text = |value: &axum::http::HeaderValue| value.to_str().ok().map(str::to_owned);
         let request = CallbackRequest {

@@ -1,27 +1,14 @@
-//! TLS for call-backs: a listener that hands over connections once their handshake is done.
+//! TLS for call-backs: the certificate and key that the listener shows.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::serve::Listener;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::config::CallbackTls;
-
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once; further connections wait in the system's queue.
-const HANDSHAKES: usize = 64;
-/// Pause after `accept` failed (out of file descriptors), so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What turns connections into TLS ones.
 ///
@@ -44,89 +31,23 @@ pub fn acceptor(tls: &CallbackTls) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Connections whose handshake is done. One that dawdles does not hold up the others.
-pub struct TlsListener {
-    address: io::Result<SocketAddr>,
-    done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl TlsListener {
-    /// Accepts from now on.
-    pub fn new(listener: TcpListener, acceptor: TlsAcceptor) -> Self {
-        let address = listener.local_addr();
-        let (sender, done) = mpsc::channel(HANDSHAKES);
-        let accepting = tokio::spawn(accept(listener, acceptor, sender));
-        Self { address, done, accepting }
-    }
-}
-
-impl Drop for TlsListener {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    done: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let places = Arc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, client) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the call-back listener cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (acceptor, done) = (acceptor.clone(), done.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    // Nobody takes it any more: the listener is gone.
-                    let _ = done.send((stream, client)).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%client, %error, "a call-back's TLS handshake failed"),
-                Err(_) => tracing::debug!(%client, "a call-back's TLS handshake took too long"),
-            }
-        });
-    }
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.done.recv().await {
-            Some(accepted) => accepted,
-            // The task ends only with the runtime.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.address {
-            Ok(address) => Ok(*address),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
 
+    use std::time::Duration;
+
+    use axum::extract::Request;
+    use axum::response::Response;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, RootCertStore};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::TlsConnector;
+    use tokio_util::sync::CancellationToken;
 
+    use super::super::house::{House, Rules};
+    use super::super::serve::{Answers, serve};
     use super::*;
 
     /// The kept samples of the agents' tests; `server.pem` is for `fax.example`.
@@ -146,28 +67,44 @@ mod tests {
         TlsConnector::from(Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth()))
     }
 
+    /// Gives the body of each request back.
+    struct Echo;
+
+    impl Answers for Echo {
+        async fn answer(&self, request: Request) -> Response {
+            Response::new(request.into_body())
+        }
+
+        fn turned_away(&self, _what: &str) {}
+    }
+
     #[tokio::test]
-    async fn a_provider_that_trusts_the_authority_gets_through_and_one_that_dawdles_holds_nobody_up() {
+    async fn a_provider_that_trusts_the_authority_gets_through_and_those_that_dawdle_hold_nobody_up() {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let acceptor = acceptor(&files("server.pem", "server.key")).unwrap();
-        let mut listener = TlsListener::new(socket, acceptor);
-        assert_eq!(listener.local_addr().unwrap(), address);
-        let _dawdler = TcpStream::connect(address).await.unwrap();
-        let served = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await;
-            let mut said = [0; 5];
-            stream.read_exact(&mut said).await.unwrap();
-            stream.write_all(&said).await.unwrap();
-            stream.shutdown().await.unwrap();
-        });
+        let hour = Duration::from_secs(3600);
+        let house = House::new(Rules { max_connections: 2, head: hour, request: hour });
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(serve(socket, Some(acceptor), house, Arc::new(Echo), stop.clone()));
+        // They connect, and never begin their handshakes.
+        let mut dawdlers = Vec::new();
+        for _ in 0..2 {
+            dawdlers.push(TcpStream::connect(address).await.unwrap());
+        }
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("fax.example").unwrap();
         let mut stream = client().connect(name, stream).await.unwrap();
-        stream.write_all(b"hello").await.unwrap();
-        let mut echo = Vec::new();
-        stream.read_to_end(&mut echo).await.unwrap();
-        assert_eq!(echo, b"hello");
+        let call =
+            b"POST / HTTP/1.1\r\nhost: fax.example\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
+        stream.write_all(call).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+        // The first dawdler had to make room.
+        assert_eq!(dawdlers[0].read(&mut [0; 8]).await.unwrap_or(0), 0);
+        stop.cancel();
+        drop(dawdlers);
         served.await.unwrap();
     }
 
