@@ -1,8 +1,10 @@
 //! preflight: what `run` does before it binds, and all that `check` does: the config with its faults and warnings, and
-//! a look at the drop directories and at agents that must be signed or have a digest.
+//! a look at the drop directories and at agents: at those that must be signed or have a digest, and at the version of the
+//! contract that each was built for.
 
 use std::path::Path;
 
+use postern_agent::unserved_contract;
 use postern_drop::Level;
 
 use crate::agents;
@@ -34,6 +36,13 @@ pub fn look(path: &Path) -> Result<(Config, Vec<Warning>), Report> {
             "the connector is off until the file is the one that the config wants; messages for it wait";
         let mut warning = Finding::about_file(config.path.clone(), &why, Some(hint));
         warning.key = format!("delivery_agent_connectors.{connector}.agent");
+        warnings.push(warning);
+    }
+    for agent in config.delivery_agent_connectors.iter().filter(|agent| agent.common.enabled) {
+        let Some(error) = unserved_contract(&agent.agent, agent.limits.component_bytes) else { continue };
+        let hint = "the connector is off until such a version lies there; messages for it wait";
+        let mut warning = Finding::about_file(config.path.clone(), &error.to_string(), Some(hint));
+        warning.key = format!("delivery_agent_connectors.{}.agent", agent.common.name);
         warnings.push(warning);
     }
     Ok((config, warnings))

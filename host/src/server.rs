@@ -559,6 +559,7 @@ pub fn inspect_agent(file: &Path) -> Result<serde_json::Value, String> {
         "protocol": about.protocol,
         "accepts": about.accepts,
         "max_size": about.max_size,
+        "contract": agent.contract(),
         "sha256": agent.digest(),
         "bytes": size,
         "imports": agent.imports(),

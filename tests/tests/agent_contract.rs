@@ -162,3 +162,37 @@ fn mail_from_the_far_side_comes_in_once_for_each_of_its_ids() {
     assert_eq!(site.audit()["accepted"], 3, "two out, one in");
     host.stop();
 }
+
+#[test]
+fn an_agent_of_an_unknown_version_is_refused_by_name_wherever_it_comes_from() {
+    let sink = SmtpSink::start();
+    let site = site("agents/deliver-all", "", &sink);
+    let place = site.folder().join("deliver-all.wasm");
+    let file = place.to_str().unwrap();
+    assert_eq!(site.ask(&["agent", "inspect", file])["contract"], "0.1.0");
+    assert_eq!(site.ask(&["check"])["ok"], true);
+
+    let alien = "(component (instance $i)
+        (export \"postern:delivery-agent/agent@7.3.0\" (instance $i)))";
+    let served = std::fs::read(&place).unwrap();
+    std::fs::write(&place, wat::parse_str(alien).unwrap()).unwrap();
+    let why = "was built for version 7.3.0 of the delivery agent contract; this host serves 0.1.0";
+    let install = ["agent", "install", file, "--connector", "agent"];
+    for words in [&["check"][..], &["agent", "inspect", file], &install] {
+        let answer = site.cli(words);
+        assert!(answer.text().contains(why), "{words:?}: {answer:?}");
+        assert!(words == ["check"] || answer.code != 0, "{words:?}: {answer:?}");
+    }
+    // The host runs all the same; the mail waits until a version lies there that it serves.
+    let host = site.start();
+    host.client().submit(JO, &["ann@agent.example"], &messages::simple("waits"));
+    let row = site.connector("agent");
+    assert!(row["reason"].as_str().unwrap_or_default().contains(why), "{row}");
+    assert_eq!(site.audit()["delivered"], 0);
+    std::fs::write(&place, served).unwrap();
+    site.order(&["reload"]);
+    eventually("the delivery", || (site.audit()["delivered"] == 1).then_some(()));
+    let list = site.ask(&["agent", "list"]);
+    assert_eq!(list[0]["versions"][0]["contract"], "0.1.0", "{list}");
+    host.stop();
+}

@@ -8,32 +8,29 @@ use std::sync::Arc;
 use postern_model::text::one_line;
 use postern_model::{AgentIdentity, Arrival, Deferral, NextHop, NotOpened, Receipt, Refusal};
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::Component;
 
 use crate::bindings::{exported, imported};
 use crate::callback::{CallbackReply, CallbackRequest};
 use crate::connection::AgentConnection;
+use crate::contract::{self, PACKAGE};
 use crate::directory::Directories;
 use crate::egress::{Authorities, Dialler, Trust};
 use crate::fault::{self, Fault, Phase};
 use crate::http::{HttpClient, HttpPolicy};
 use crate::inbound::Inbound;
-use crate::instance::{Instance, OptionalIndices, Prepared};
+use crate::instance::{Instance, Prepared};
 use crate::kept::{KeptState, StateDoor};
 use crate::limits::{Limit, LimitCounts};
 use crate::outcome;
 use crate::runtime::Runtime;
 use crate::secret::Masks;
-use crate::state::{Shared, State};
+use crate::state::Shared;
 use crate::stats::{AgentStats, Stats};
 use crate::tcp::TcpDoor;
 use crate::witness::{Violation, Witness};
 use crate::{Grants, HttpGrant, Limits, Secret, TcpGrant};
 
-/// The package whose `agent` interface makes a component a delivery agent.
-const PACKAGE: &str = "postern:delivery-agent/";
-/// The version of the contract that is served.
-const CONTRACT: &str = "0.1.0";
 /// The longest name, version, protocol or media type in a description, in bytes.
 const MAX_DESCRIPTION: usize = 128;
 /// The longest name of an import or export that is shown, in bytes.
@@ -182,7 +179,7 @@ pub enum LoadError {
         error: String,
     },
     /// It imports what this host does not offer.
-    #[error("{} imports what this host does not offer: {}{error}", path.display(), list(unknown))]
+    #[error("{} imports what this host does not offer: {}{}{error}", path.display(), unknown.join(", "), if unknown.is_empty() { "" } else { ": " })]
     Imports {
         /// The file.
         path: PathBuf,
@@ -191,8 +188,8 @@ pub enum LoadError {
         /// What the linker said.
         error: String,
     },
-    /// It does not export the `agent` interface of a contract that this host serves.
-    #[error("{} is no delivery agent: it does not export {PACKAGE}agent@0.1.0 ({error}); it exports: {}", path.display(), exports.join(", "))]
+    /// It does not export the `agent` interface, or not as the contract says.
+    #[error("{} is no delivery agent: {error}; it exports: {}", path.display(), list(exports))]
     NotAnAgent {
         /// The file.
         path: PathBuf,
@@ -200,6 +197,14 @@ pub enum LoadError {
         exports: Vec<String>,
         /// What is wrong.
         error: String,
+    },
+    /// It was built for a version of the contract that this host does not serve.
+    #[error("{} was built for version {} of the delivery agent contract; this host serves {}: build the agent for one of those, or take a Postern that serves it", path.display(), built_for.join(", "), contract::served())]
+    Contract {
+        /// The file.
+        path: PathBuf,
+        /// The versions whose `agent` interface it exports.
+        built_for: Vec<String>,
     },
     /// A limit is above what the runtime was made for.
     #[error("the limit {name} = {value} is above this host's ceiling of {ceiling}")]
@@ -255,7 +260,7 @@ pub enum LoadError {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("{}: ", names.join(", ")) }
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
 /// A loaded agent. Cheap to clone.
@@ -273,7 +278,8 @@ struct Inner {
     authorities: Option<Authorities>,
     imports: Vec<String>,
     exports: Vec<String>,
-    interfaces: Interfaces,
+    /// The version of the contract that it was built for.
+    contract: String,
     protocol: String,
 }
 
@@ -302,7 +308,7 @@ impl Agent {
         })?;
         drop(wasm);
         let (imports, exports) = names(runtime, &component);
-        let (prepared, interfaces) = prepare(runtime, &component, &path, &imports, &exports)?;
+        let (prepared, contract) = prepare(runtime, &component, &path, &imports, &exports)?;
         let wanted = spec.delivery_protocol.clone();
         let authorities = authorities(&spec)?;
         let shared = share(runtime, spec, authorities.as_ref(), witness)?;
@@ -328,7 +334,7 @@ impl Agent {
             authorities,
             imports,
             exports,
-            interfaces,
+            contract,
             protocol,
         })))
     }
@@ -347,8 +353,8 @@ impl Agent {
 
     /// The version of the contract that it is built for.
     #[must_use]
-    pub fn contract(&self) -> &'static str {
-        CONTRACT
+    pub fn contract(&self) -> &str {
+        &self.0.contract
     }
 
     /// Whether this file is there and holds another component. Blocking: the file is read.
@@ -397,13 +403,13 @@ impl Agent {
     /// The optional interfaces that it implements.
     #[must_use]
     pub fn interfaces(&self) -> Interfaces {
-        self.0.interfaces
+        self.0.prepared.interfaces
     }
 
     /// Whether it can be asked about receipts.
     #[must_use]
     pub fn has_receipts(&self) -> bool {
-        self.0.interfaces.receipts
+        self.0.prepared.interfaces.receipts
     }
 
     /// What it has done since it was loaded.
@@ -426,7 +432,7 @@ impl Agent {
         };
         let deadline = instance.begin(Phase::Open);
         let called =
-            tokio::time::timeout_at(deadline, instance.agent.call_open_connection(&mut instance.store, &hop))
+            tokio::time::timeout_at(deadline, instance.guest.open_connection(&mut instance.store, &hop))
                 .await;
         match instance.end(Phase::Open, called) {
             Ok(Ok(label)) => {
@@ -458,9 +464,8 @@ impl Agent {
             return Ok(Vec::new());
         }
         let mut instance = self.instance(Phase::PollReceipts).await.map_err(|fault| fault.deferral())?;
-        let Some(receipts) = instance.optional.receipts.clone() else { return Ok(Vec::new()) };
         let deadline = instance.begin(Phase::PollReceipts);
-        let called = tokio::time::timeout_at(deadline, receipts.call_poll(&mut instance.store, ids)).await;
+        let called = tokio::time::timeout_at(deadline, instance.guest.poll(&mut instance.store, ids)).await;
         match instance.end(Phase::PollReceipts, called) {
             Ok(Ok(said)) => {
                 instance.store.data_mut().commit_kept(Phase::PollReceipts).await?;
@@ -477,15 +482,16 @@ impl Agent {
     /// # Errors
     /// The agent's own error, a trap or an overrun, as a deferral: ask again later.
     pub async fn did_it_arrive(&self, idempotency_key: &str) -> Result<Arrival, Deferral> {
-        if !self.0.interfaces.probe {
+        if !self.0.prepared.interfaces.probe {
             return Ok(Arrival::CannotTell);
         }
         let mut instance = self.instance(Phase::Probe).await.map_err(|fault| fault.deferral())?;
-        let Some(probe) = instance.optional.probe.clone() else { return Ok(Arrival::CannotTell) };
         let deadline = instance.begin(Phase::Probe);
-        let called =
-            tokio::time::timeout_at(deadline, probe.call_did_it_arrive(&mut instance.store, idempotency_key))
-                .await;
+        let called = tokio::time::timeout_at(
+            deadline,
+            instance.guest.did_it_arrive(&mut instance.store, idempotency_key),
+        )
+        .await;
         match instance.end(Phase::Probe, called) {
             Ok(Ok(exported::probe::Answer::NeverSeen)) => Ok(Arrival::NeverSeen),
             Ok(Ok(exported::probe::Answer::CannotTell)) => Ok(Arrival::CannotTell),
@@ -509,14 +515,14 @@ impl Agent {
     /// The agent's own error, a trap, an overrun, or that it takes no call-backs, as a deferral: the provider is to call
     /// again.
     pub async fn handle_callback(&self, request: CallbackRequest) -> Result<CallbackReply, Deferral> {
-        let mut instance = self.instance(Phase::Callback).await.map_err(|fault| fault.deferral())?;
-        let Some(callback) = instance.optional.callback.clone() else {
+        if !self.0.prepared.interfaces.callback {
             return Err(fault::failed(Phase::Callback, "the agent takes no call-backs"));
-        };
+        }
+        let mut instance = self.instance(Phase::Callback).await.map_err(|fault| fault.deferral())?;
         let deadline = instance.begin(Phase::Callback);
         let request = request.into();
         let called =
-            tokio::time::timeout_at(deadline, callback.call_handle(&mut instance.store, &request)).await;
+            tokio::time::timeout_at(deadline, instance.guest.handle(&mut instance.store, &request)).await;
         match instance.end(Phase::Callback, called) {
             Ok(Ok(said)) => {
                 instance.store.data_mut().commit_kept(Phase::Callback).await?;
@@ -574,7 +580,7 @@ async fn describe(
     let mut instance =
         start(runtime, prepared, shared, Phase::Describe, Limit::DescribeDeadline).await.map_err(failed)?;
     let deadline = instance.begin(Phase::Describe);
-    let called = tokio::time::timeout_at(deadline, instance.agent.call_describe(&mut instance.store)).await;
+    let called = tokio::time::timeout_at(deadline, instance.guest.describe(&mut instance.store)).await;
     let said = instance.end(Phase::Describe, called).map_err(failed)?;
     if let Some(witness) = shared.stats.witness() {
         look_at_description(witness, &said);
@@ -656,14 +662,24 @@ fn names(runtime: &Runtime, component: &Component) -> (Vec<String>, Vec<String>)
     (imports, exports)
 }
 
+/// Links a component in the version of the contract that it was built for, and gives that version.
 fn prepare(
     runtime: &Runtime,
     component: &Component,
-    path: &std::path::Path,
+    path: &Path,
     imports: &[String],
     exports: &[String],
-) -> Result<(Prepared, Interfaces), LoadError> {
+) -> Result<(Prepared, String), LoadError> {
     let text = |error: &wasmtime::Error| one_line(&format!("{error:#}"), 500);
+    let not_an_agent =
+        |error| LoadError::NotAnAgent { path: path.to_owned(), exports: exports.to_vec(), error };
+    let chosen = contract::of(exports);
+    if let Err(built_for) = &chosen
+        && !built_for.is_empty()
+    {
+        let built_for = built_for.iter().map(|&version| version.to_owned()).collect();
+        return Err(LoadError::Contract { path: path.to_owned(), built_for });
+    }
     let pre = runtime.linker().instantiate_pre(component).map_err(|error| {
         let known = |name: &&String| !name.starts_with(PACKAGE) && !name.starts_with("wasi:");
         LoadError::Imports {
@@ -672,12 +688,10 @@ fn prepare(
             error: text(&error),
         }
     })?;
-    let agent = exported::agent::GuestIndices::new(&pre).map_err(|error| LoadError::NotAnAgent {
-        path: path.to_owned(),
-        exports: exports.to_vec(),
-        error: text(&error),
+    let (contract, version) = chosen.map_err(|_| {
+        not_an_agent(format!("it does not export {PACKAGE}agent of version {}", contract::served()))
     })?;
-    let has = |name: &str| exports.iter().any(|export| *export == format!("{PACKAGE}{name}@{CONTRACT}"));
+    let has = |name: &str| exports.iter().any(|export| *export == format!("{PACKAGE}{name}@{version}"));
     let interfaces = Interfaces {
         batch: has("batch"),
         session: has("session"),
@@ -685,23 +699,8 @@ fn prepare(
         callback: has("callback"),
         probe: has("probe"),
     };
-    let not_an_agent = |error: wasmtime::Error| LoadError::NotAnAgent {
-        path: path.to_owned(),
-        exports: exports.to_vec(),
-        error: text(&error),
-    };
-    let optional = optional(&pre, interfaces).map_err(not_an_agent)?;
-    Ok((Prepared { pre, agent, optional }, interfaces))
-}
-
-fn optional(pre: &InstancePre<State>, has: Interfaces) -> wasmtime::Result<OptionalIndices> {
-    Ok(OptionalIndices {
-        batch: has.batch.then(|| exported::batch::GuestIndices::new(pre)).transpose()?,
-        session: has.session.then(|| exported::session::GuestIndices::new(pre)).transpose()?,
-        receipts: has.receipts.then(|| exported::receipts::GuestIndices::new(pre)).transpose()?,
-        callback: has.callback.then(|| exported::callback::GuestIndices::new(pre)).transpose()?,
-        probe: has.probe.then(|| exported::probe::GuestIndices::new(pre)).transpose()?,
-    })
+    let load = contract.find(&pre, interfaces).map_err(|error| not_an_agent(text(&error)))?;
+    Ok((Prepared { pre, load, interfaces }, version.to_owned()))
 }
 
 fn share(

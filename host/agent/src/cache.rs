@@ -59,6 +59,8 @@ impl Cache {
             }
         }
         self.write(&path, &engine.precompile_component(wasm)?)?;
+        // What another engine made of the same component is of no use any more.
+        remove_others(&self.directory, |name| is_code(name) == Some(digest) && !path.ends_with(name));
         precompiled::load(engine, &self.vetted(path)?)
     }
 
@@ -98,6 +100,39 @@ impl Cache {
     }
 }
 
+/// Removes from a cache what a crash left half written, and the code of components that nobody needs, by their digests. Files
+/// of other names are left alone. To be called while no runtime uses the directory. Gives how many files are gone.
+pub fn sweep_cache(directory: &Path, is_needed: impl Fn(&str) -> bool) -> usize {
+    let gone = |name: &str| is_temporary(name) || is_code(name).is_some_and(|digest| !is_needed(digest));
+    remove_others(directory, gone)
+}
+
+fn remove_others(directory: &Path, goes: impl Fn(&str) -> bool) -> usize {
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    let going = names.filter(|entry| {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        is_file && entry.file_name().to_str().is_some_and(&goes)
+    });
+    // One that stays costs its place; it is tried again at the next start.
+    going.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The digest in the name of a file of code.
+fn is_code(name: &str) -> Option<&str> {
+    let (engine, digest) = name.strip_suffix(".cwasm")?.split_once('-')?;
+    (is_hex(engine, 16) && is_hex(digest, 64)).then_some(digest)
+}
+
+/// Whether [`Cache::write`] gave a file this name before it was whole.
+fn is_temporary(name: &str) -> bool {
+    let parts = || name.strip_prefix('.')?.strip_suffix(".tmp")?.split_once('-');
+    parts().is_some_and(|(pid, random)| pid.parse::<u32>().is_ok() && is_hex(random, 16))
+}
+
 /// Code of another engine, processor or configuration has another name, so it is never even opened.
 fn file_name(engine: &Engine, digest: &str) -> String {
     let mut hasher = DefaultHasher::new();
@@ -127,6 +162,33 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_sweep_takes_what_is_half_written_or_needed_by_nobody_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (needed, other) = ("a".repeat(64), "b".repeat(64));
+        let code = |digest: &str| format!("0123456789abcdef-{digest}.cwasm");
+        let goes = [code(&other), ".4711-0123456789abcdef.tmp".to_owned()];
+        let stays = [
+            code(&needed),
+            format!("0123456789abcdef-{}.cwasm", "b".repeat(63)),
+            ".4711-0123456789abcdeg.tmp".to_owned(),
+            ".x-0123456789abcdef.tmp".to_owned(),
+            "notes.txt".to_owned(),
+        ];
+        for name in goes.iter().chain(&stays) {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(folder.path().join(".1-0123456789abcdef.tmp")).unwrap();
+        assert_eq!(sweep_cache(folder.path(), |digest| digest == needed), 2);
+        for name in &goes {
+            assert!(!folder.path().join(name).exists(), "{name}");
+        }
+        for name in &stays {
+            assert!(folder.path().join(name).exists(), "{name}");
+        }
+        assert_eq!(sweep_cache(&folder.path().join("missing"), |_| false), 0);
+    }
 
     #[test]
     fn a_directory_that_others_can_write_is_refused() {

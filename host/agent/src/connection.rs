@@ -73,13 +73,13 @@ impl AgentConnection {
     /// Whether it delivers several items in one call.
     #[must_use]
     pub fn has_batch(&self) -> bool {
-        self.instance.as_ref().is_some_and(|instance| instance.optional.batch.is_some())
+        self.instance.as_ref().is_some_and(|instance| instance.interfaces.batch)
     }
 
     /// Whether it wants to be called while there is nothing to deliver.
     #[must_use]
     pub fn has_tick(&self) -> bool {
-        self.instance.as_ref().is_some_and(|instance| instance.optional.session.is_some())
+        self.instance.as_ref().is_some_and(|instance| instance.interfaces.session)
     }
 
     /// The media types of a message's parts, in lower case and without parameters; `None` where it cannot be parsed
@@ -99,7 +99,7 @@ impl AgentConnection {
         let deadline = instance.begin(Phase::Deliver);
         let item = Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request));
         let called =
-            tokio::time::timeout_at(deadline, instance.agent.call_deliver(&mut instance.store, item)).await;
+            tokio::time::timeout_at(deadline, instance.guest.deliver(&mut instance.store, item)).await;
         self.shared.stats.call_took(instance.store.data().began().elapsed());
         // What was reported early stands, however the call ended.
         let reported = instance.store.data_mut().take_items();
@@ -110,14 +110,13 @@ impl AgentConnection {
     /// Delivers several items in one call, for far ends with a window. Never fails: there is one report for each item,
     /// in their order. An agent without the `batch` interface gets them one by one.
     pub async fn deliver_batch(&mut self, requests: &[DeliveryRequest]) -> Vec<DeliveryReport> {
-        let batch = self.instance.as_ref().and_then(|instance| instance.optional.batch.clone());
-        let Some(batch) = batch.filter(|_| requests.len() > 1) else {
+        if requests.len() < 2 || !self.has_batch() {
             let mut reports = Vec::new();
             for request in requests {
                 reports.push(self.deliver(request).await);
             }
             return reports;
-        };
+        }
         let mut instance = self.instance.take().expect("its batch interface was found above");
         let deadline = instance.begin(Phase::DeliverBatch);
         let mut items = Vec::new();
@@ -126,7 +125,8 @@ impl AgentConnection {
             items.push(Resource::<ItemResource>::new_own(instance.store.data_mut().put_item(request)));
         }
         let called =
-            tokio::time::timeout_at(deadline, batch.call_deliver_batch(&mut instance.store, &items)).await;
+            tokio::time::timeout_at(deadline, instance.guest.deliver_batch(&mut instance.store, &items))
+                .await;
         self.shared.stats.call_took(instance.store.data().began().elapsed());
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::DeliverBatch, called);
@@ -202,12 +202,12 @@ impl AgentConnection {
         let Some(mut instance) = self.instance.take() else {
             return Err(Refusal::DeferQueue(gone()));
         };
-        let Some(session) = instance.optional.session.clone() else {
+        if !instance.interfaces.session {
             self.instance = Some(instance);
             return Ok(Tick { receipts: Vec::new(), next: MAX_TICK });
-        };
+        }
         let deadline = instance.begin(Phase::Tick);
-        let called = tokio::time::timeout_at(deadline, session.call_tick(&mut instance.store)).await;
+        let called = tokio::time::timeout_at(deadline, instance.guest.tick(&mut instance.store)).await;
         match instance.end(Phase::Tick, called) {
             Ok(Ok(said)) => {
                 let kept = instance.store.data_mut().commit_kept(Phase::Tick).await;
@@ -236,8 +236,7 @@ impl AgentConnection {
         let Some(mut instance) = self.instance.take() else { return Ok(()) };
         let deadline = instance.begin(Phase::Close);
         let called =
-            tokio::time::timeout_at(deadline, instance.agent.call_close_connection(&mut instance.store))
-                .await;
+            tokio::time::timeout_at(deadline, instance.guest.close_connection(&mut instance.store)).await;
         match instance.end(Phase::Close, called) {
             Ok(Ok(())) => instance.store.data_mut().commit_kept(Phase::Close).await,
             Ok(Err(text)) => Err(fault::told(Phase::Close, &text, &instance.store.data().log)),

@@ -7,7 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::InstancePre;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
-use crate::bindings::exported;
+use crate::Interfaces;
+use crate::contract::{self, Guest};
 use crate::fault::{Fault, Phase};
 use crate::limits::{Limit, Limits};
 use crate::state::{Shared, State};
@@ -15,50 +16,17 @@ use crate::state::{Shared, State};
 /// A component, linked and with its exports found.
 pub(crate) struct Prepared {
     pub(crate) pre: InstancePre<State>,
-    pub(crate) agent: exported::agent::GuestIndices,
-    pub(crate) optional: OptionalIndices,
-}
-
-/// Where the functions of the optional interfaces lie that a component exports.
-#[derive(Default)]
-pub(crate) struct OptionalIndices {
-    pub(crate) batch: Option<exported::batch::GuestIndices>,
-    pub(crate) session: Option<exported::session::GuestIndices>,
-    pub(crate) receipts: Option<exported::receipts::GuestIndices>,
-    pub(crate) callback: Option<exported::callback::GuestIndices>,
-    pub(crate) probe: Option<exported::probe::GuestIndices>,
-}
-
-/// The functions of the optional interfaces of one guest.
-pub(crate) struct Optional {
-    pub(crate) batch: Option<exported::batch::Guest>,
-    pub(crate) session: Option<exported::session::Guest>,
-    pub(crate) receipts: Option<exported::receipts::Guest>,
-    pub(crate) callback: Option<exported::callback::Guest>,
-    pub(crate) probe: Option<exported::probe::Guest>,
-}
-
-impl OptionalIndices {
-    fn load(
-        &self,
-        store: &mut Store<State>,
-        instance: &wasmtime::component::Instance,
-    ) -> wasmtime::Result<Optional> {
-        Ok(Optional {
-            batch: self.batch.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
-            session: self.session.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
-            receipts: self.receipts.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
-            callback: self.callback.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
-            probe: self.probe.as_ref().map(|i| i.load(&mut *store, instance)).transpose()?,
-        })
-    }
+    /// How its functions are called, in the version of the contract that it was built for.
+    pub(crate) load: contract::Load,
+    /// The optional interfaces that it has.
+    pub(crate) interfaces: Interfaces,
 }
 
 /// One live guest. Dropping it frees everything that it had.
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
-    pub(crate) agent: exported::agent::Guest,
-    pub(crate) optional: Optional,
+    pub(crate) guest: Box<dyn Guest>,
+    pub(crate) interfaces: Interfaces,
     shared: Arc<Shared>,
     /// What the time of its calls is called: the deadline of the agent's description, or of everything else.
     deadline: Limit,
@@ -86,13 +54,11 @@ impl Instance {
         store.data_mut().begin_call(Phase::Start, now, deadline);
         let made = tokio::time::timeout_at(deadline.into(), async {
             let instance = prepared.pre.instantiate_async(&mut store).await?;
-            let agent = prepared.agent.load(&mut store, &instance)?;
-            let optional = prepared.optional.load(&mut store, &instance)?;
-            wasmtime::Result::Ok((agent, optional))
+            (prepared.load)(&mut store, &instance)
         })
         .await;
         store.data_mut().end_call();
-        let (agent, optional) = match made {
+        let guest = match made {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => {
                 return Err(ended(shared, Fault::of(Phase::Start, &error, store.data()), Some(&error)));
@@ -102,7 +68,8 @@ impl Instance {
             }
         };
         shared.stats.instance_made();
-        Ok(Self { store, agent, optional, shared: shared.clone(), deadline: limit, _slot: slot })
+        let (shared, interfaces) = (shared.clone(), prepared.interfaces);
+        Ok(Self { store, guest, interfaces, shared, deadline: limit, _slot: slot })
     }
 
     /// Starts the allowance of a call and gives the moment when it must be done.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postern_model::{Content, DeliveryRequest, Priority, Recipient, Return};
-use wasmtime::component::{Linker, Resource};
-use wasmtime::{Result, StoreContextMut};
+use wasmtime::Result;
+use wasmtime::component::Resource;
 
 use crate::bindings::imported::{mail as wit, types};
 use crate::limits::MAX_READ;
@@ -85,8 +85,15 @@ impl Item {
     }
 }
 
-/// A range of the content. Memory is sliced; a file is read off the guests' threads.
-async fn read(content: Content, offset: u32, length: u32) -> std::result::Result<Bytes, String> {
+/// A range of the content, sliced where it lies in memory; a file is read off the guests' threads. It stands in for the
+/// generated [`wit::HostItem::read`], which would copy every range into a vector first.
+pub(crate) async fn read(
+    state: &mut State,
+    item: &Resource<ItemResource>,
+    offset: u32,
+    length: u32,
+) -> Result<std::result::Result<Bytes, String>> {
+    let content = state.item(item.rep())?.request.content.clone();
     let length = length.min(MAX_READ) as usize;
     let read = match content {
         Content::Memory(_) => content.read_range(offset.into(), length),
@@ -96,24 +103,7 @@ async fn read(content: Content, offset: u32, length: u32) -> std::result::Result
                 .unwrap_or_else(|error| Err(std::io::Error::other(error)))
         }
     };
-    read.map_err(|error| format!("the content cannot be read: {}", error.kind()))
-}
-
-/// Puts `item.read` in place of the generated one, which would copy every range into a vector first.
-pub(crate) fn link_read(linker: &mut Linker<State>) -> Result<()> {
-    linker.allow_shadowing(true);
-    linker.instance("postern:delivery-agent/mail@0.1.0")?.func_wrap_async(
-        "[method]item.read",
-        |mut store: StoreContextMut<'_, State>,
-         (item, offset, length): (Resource<ItemResource>, u32, u32)| {
-            Box::new(async move {
-                let content = store.data_mut().item(item.rep())?.request.content.clone();
-                Ok((read(content, offset, length).await,))
-            })
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
+    Ok(read.map_err(|error| format!("the content cannot be read: {}", error.kind())))
 }
 
 impl State {

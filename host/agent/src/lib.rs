@@ -14,6 +14,7 @@ mod cache;
 mod callback;
 pub mod conformance;
 mod connection;
+mod contract;
 mod directory;
 mod egress;
 mod engine;
@@ -44,8 +45,10 @@ mod wasi;
 mod witness;
 
 pub use agent::{Agent, AgentSpec, Description, Doors, Interfaces, LoadError};
+pub use cache::sweep_cache;
 pub use callback::{CallbackReply, CallbackRequest};
 pub use connection::{AgentConnection, Tick};
+pub use contract::unserved_contract;
 pub use egress::{Network, NetworkFuture, SystemNetwork};
 pub use grants::{Access, Clocks, DirectoryGrant, GrantError, Grants, HttpGrant, TcpGrant};
 pub use inbound::{Inbound, InboundMessage};

@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
 use crate::agent::{Agent, AgentSpec, LoadError};
-use crate::bindings::imported;
 use crate::cache::Cache;
 use crate::egress::{Network, SystemNetwork, SystemRoots};
 use crate::epoch::EpochClock;
 use crate::limits::LimitCounts;
 use crate::state::State;
 use crate::views::ParseBudget;
-use crate::{directory, engine, item, senses, sockets};
+use crate::{contract, directory, engine, senses, sockets};
 
 /// How the runtime is made.
 #[derive(Clone, Debug)]
@@ -215,13 +214,8 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     directory::guard(&mut linker)?;
     senses::guard(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    imported::types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    imported::mail::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    imported::host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    imported::http::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    imported::tcp::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    imported::state::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    imported::inbound::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    item::link_read(&mut linker)?;
+    for contract in contract::SERVED {
+        contract.link(&mut linker)?;
+    }
     Ok(linker)
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
-use postern_agent::{AgentSpec, Limits, LoadError, Secret};
+use std::path::Path;
+
+use postern_agent::{AgentSpec, Limits, LoadError, Secret, unserved_contract};
 use postern_model::{Content, ReceiptState, RecipientState, Response};
 use support::{Bench, open, request};
 
@@ -171,13 +173,35 @@ fn what_cannot_be_loaded_says_why() {
     assert!(matches!(load(AgentSpec::new(&path, "test")), LoadError::Compile { .. }));
     std::fs::write(&path, "(component)").unwrap();
     let error = load(AgentSpec::new(&path, "test"));
-    assert!(error.to_string().contains("does not export postern:delivery-agent/agent@0.1.0"), "{error}");
+    assert!(
+        error.to_string().contains(
+            "it does not export postern:delivery-agent/agent of version 0.1.0; it exports: nothing"
+        ),
+        "{error}"
+    );
+    let unserved = |path: &Path| unserved_contract(path, 1 << 20).map(|error| error.to_string());
+    assert_eq!(unserved(&path), None, "text can only be told by the compiler");
+    // Another version of the contract: the ones that are served are named.
+    let of = |version: &str| {
+        format!("(component (instance $i) (export \"postern:delivery-agent/agent@{version}\" (instance $i)))")
+    };
+    std::fs::write(&path, wat::parse_str(of("9.0.0")).unwrap()).unwrap();
+    let error = load(AgentSpec::new(&path, "test")).to_string();
+    assert!(
+        error.contains("for version 9.0.0 of the delivery agent contract; this host serves 0.1.0:"),
+        "{error}"
+    );
+    assert_eq!(unserved(&path).unwrap(), error, "a look into the file says the same");
+    // One that is served, and yet not what it says.
+    std::fs::write(&path, of("0.1.7")).unwrap();
+    assert!(matches!(load(AgentSpec::new(&path, "test")), LoadError::NotAnAgent { .. }));
     // WASI is offered in any 0.2 version, so what is missing here is only the export.
     let wasi = r#"(component (import "wasi:random/random@0.2.6"
         (instance (export "get-random-u64" (func (result u64))))))"#;
     std::fs::write(&path, wasi).unwrap();
     assert!(matches!(load(AgentSpec::new(&path, "test")), LoadError::NotAnAgent { .. }));
     let mut spec = bench.spec("agents/deliver-all");
+    assert_eq!(unserved(&spec.component), None);
     spec.grants.secrets = vec!["key".to_owned()];
     assert!(matches!(load(spec.clone()), LoadError::Secret(name) if name == "key"));
     spec.secrets.insert("key".to_owned(), Secret::new("x"));

@@ -124,6 +124,7 @@ fn is_its_own(error: &LoadError) -> bool {
             | LoadError::Compile { .. }
             | LoadError::Imports { .. }
             | LoadError::NotAnAgent { .. }
+            | LoadError::Contract { .. }
             | LoadError::Describe(_)
     )
 }

@@ -21,9 +21,13 @@ const OPTIONAL: [&str; 5] = ["batch", "session", "receipts", "callback", "probe"
 
 /// The component that a `.wat` agent makes.
 pub fn encode(agent: &Path) -> Vec<u8> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root =
-        if here.ends_with("host/agent") { here.to_owned() } else { workspace(here).join("host/agent") };
+    let contract = workspace(Path::new(env!("CARGO_MANIFEST_DIR"))).join("wit/0.1.0");
+    encode_for(agent, &contract, "0.1.0")
+}
+
+/// The component that an agent makes which was written for this version of the contract.
+pub fn encode_for(agent: &Path, contract: &Path, version: &str) -> Vec<u8> {
+    let root = workspace(Path::new(env!("CARGO_MANIFEST_DIR"))).join("host/agent");
     let read =
         |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let support = root.join("tests/support");
@@ -37,9 +41,10 @@ pub fn encode(agent: &Path) -> Vec<u8> {
         text += &read(support.join(format!("defaults/{export}.wat")));
     }
     text += ")\n";
+    let text = text.replace("@0.1.0", &format!("@{version}"));
     let mut core = wat::parse_str(&text).unwrap_or_else(|e| panic!("{}: {e}", agent.display()));
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(root.join("../../wit/0.1.0")).unwrap();
+    let (package, _) = resolve.push_path(contract).unwrap();
     let optional: Vec<&str> =
         OPTIONAL.iter().copied().filter(|name| body.contains(&format!("/{name}@"))).collect();
     let (package, world) = if !optional.is_empty() {

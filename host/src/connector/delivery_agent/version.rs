@@ -48,7 +48,7 @@ pub struct VersionView {
     /// SHA-256 of the component, in lower-case hex.
     pub sha256: String,
     /// The version of the agent contract.
-    pub contract: &'static str,
+    pub contract: String,
     /// Open connections.
     pub connections: u64,
     /// Live instances, those that answer beside connections among them.
@@ -138,7 +138,7 @@ impl Version {
             name: about.name.clone(),
             version: about.version.clone(),
             sha256: self.agent.digest().to_owned(),
-            contract: self.agent.contract(),
+            contract: self.agent.contract().to_owned(),
             connections: self.connections.load(Relaxed),
             instances: stats.live,
             calls: stats.deliveries,
