@@ -22,6 +22,11 @@ pub fn gets(folder: &Path) -> PathBuf {
     written("agents/http-get", folder)
 }
 
+/// One that does the same over `wasi:http`. Its settings are "AUTHORITY/PATH".
+pub fn gets_over_wasi(folder: &Path) -> PathBuf {
+    written("agents/wasi-http-get", folder)
+}
+
 fn written(name: &str, folder: &Path) -> PathBuf {
     encode::encode_into(&checkout().join("host/agent/tests").join(name).with_extension("wat"), folder)
 }

@@ -75,7 +75,7 @@ fn run(options: &Options) -> Fallible<()> {
     }
     if options.wants(Part::E) {
         rows.extend(isolation::run(folder.path(), &scale)?);
-        rows.push(http_call::run(folder.path(), &scale)?);
+        rows.extend(http_call::run(folder.path(), &scale)?);
     }
     let machine = machine::Machine::of(folder.path());
     println!("\n{}", machine.line());
