@@ -111,6 +111,7 @@ impl Quarantine {
         }
         let mut record = match self.read(note.item) {
             Ok(Some(record)) => record,
+            Err(error) if self.is_of_a_later_version(note.item) => return Err(error),
             // One that cannot be read tells nobody anything: it is written anew.
             Ok(None) | Err(_) => {
                 QuarantineRecord::new(note.item, sha256(&note.content)?, note.content.size())
@@ -149,16 +150,25 @@ impl Quarantine {
         QuarantineRecord::parse(&text).map(Some).map_err(io::Error::other)
     }
 
-    /// Removes the record of an item that has left its queue. To be called when that is durable.
+    /// Whether a record was written by a later postern, which will know what to do with it.
+    fn is_of_a_later_version(&self, item: ItemId) -> bool {
+        fs::read(self.path(item)).is_ok_and(|text| QuarantineRecord::is_of_a_later_version(&text))
+    }
+
+    /// Removes the record of an item that has left its queue. To be called when that is durable. One that cannot be removed
+    /// is still there, and counts: it is tried again at the next start.
     pub fn forget(&self, item: ItemId) {
-        if !self.known().remove(&item) {
+        if !self.has(item) {
             return;
         }
         match fs::remove_file(self.path(item)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%item, %error, "the quarantine record of a message that is gone cannot be removed");
             }
-            _ => {}
+            // Known for as long as it lies there: who looks in between finds both or neither.
+            _ => {
+                self.known().remove(&item);
+            }
         }
     }
 
@@ -274,5 +284,37 @@ mod tests {
         assert!(quarantine.read(item).is_err());
         quarantine.note(&request("a", 2), &trap("y"), false).await;
         assert_eq!(quarantine.read(item).unwrap().unwrap().traps.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_record_of_a_later_version_is_not_overwritten() {
+        let data = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open(data.path(), 10);
+        let item = request("a", 1).item.id;
+        quarantine.note(&request("a", 1), &trap("x"), false).await;
+        let later = r#"{"v":9,"what":"only a later one knows"}"#;
+        fs::write(quarantine.path(item), later).unwrap();
+        assert!(quarantine.read(item).is_err());
+        quarantine.note(&request("a", 2), &trap("y"), true).await;
+        assert_eq!(fs::read_to_string(quarantine.path(item)).unwrap(), later);
+        // It goes with its message all the same.
+        quarantine.forget(item);
+        assert!(!quarantine.path(item).exists() && !quarantine.has(item));
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_removed_is_still_known() {
+        let data = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::open(data.path(), 10);
+        let item = request("a", 1).item.id;
+        quarantine.note(&request("a", 1), &trap("x"), false).await;
+        // A folder in its place: nobody may unlink that, root neither.
+        fs::remove_file(quarantine.path(item)).unwrap();
+        fs::create_dir(quarantine.path(item)).unwrap();
+        quarantine.forget(item);
+        assert!(quarantine.has(item));
+        fs::remove_dir(quarantine.path(item)).unwrap();
+        quarantine.forget(item);
+        assert!(!quarantine.has(item));
     }
 }

@@ -190,7 +190,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         callback: callback.as_ref().map(CallbackListener::base),
     };
     let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core, offered))));
-    recall(&core).await?;
+    recall(&core, &config).await?;
     let opening = site.start(&config).await?;
     let waiting_dsns = Arc::<CurrentWaiting>::default();
     let operations = Arc::new(Operations {
@@ -235,8 +235,9 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
     })
 }
 
-/// Looks at what earlier runs left: attempts that were cut off, and what is known of messages that are gone.
-async fn recall(core: &Core) -> Result<(), StartError> {
+/// Looks at what earlier runs left: attempts that were cut off, what is known of messages that are gone, and files of agents
+/// that nobody needs.
+async fn recall(core: &Core, config: &Config) -> Result<(), StartError> {
     let cut_off = core.settler.load_intents().await?;
     if cut_off > 0 {
         tracing::warn!(
@@ -246,6 +247,8 @@ async fn recall(core: &Core) -> Result<(), StartError> {
     }
     let index = core.store.index();
     core.settler.quarantine().sweep(|item| index.item_view(item).is_some());
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || agents::sweep(&config)).await?;
     Ok(())
 }
 

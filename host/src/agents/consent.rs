@@ -4,8 +4,9 @@
 //! itself when it wants nothing more; else by `postern agent install`. Until then the version before runs on, from the
 //! copy that is kept here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,20 @@ impl Consents {
     /// When the record cannot be read.
     pub fn accepted(&self, connector: &str) -> Result<Option<Accepted>, RecordError> {
         Ok(self.0.read::<Record>()?.accepted.remove(connector))
+    }
+
+    /// The components that were agreed to, by their SHA-256.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn names(&self) -> Result<BTreeSet<String>, RecordError> {
+        let record: Record = self.0.read()?;
+        Ok(record.accepted.into_values().map(|accepted| accepted.sha256).collect())
+    }
+
+    /// Removes what a crash left in the folder; these components are needed.
+    pub(super) fn sweep(&self, now: SystemTime, needed: &BTreeSet<String>) -> usize {
+        self.0.sweep(now, |sha256| needed.contains(sha256))
     }
 
     /// Where the copy of an accepted component lies, if it does.

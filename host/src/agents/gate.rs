@@ -14,7 +14,7 @@ use crate::config::{Authenticity, Config, DeliveryAgentConfig, Signed, signature
 use crate::private;
 
 /// The folder in the data directory, for the signatures of components that are kept there.
-const FOLDER: &str = "agents/signatures";
+pub(super) const FOLDER: &str = "agents/signatures";
 /// The longest signature file, in bytes.
 const MAX_SIGNATURE: u64 = 8 << 10;
 

@@ -4,10 +4,12 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::leftovers;
 use crate::private;
 
 /// The file that whoever changes a record has locked.
@@ -90,6 +92,15 @@ impl RecordFolder {
                 let _ = fs::remove_file(&path);
             }
         }
+    }
+
+    /// Removes what a crash left: files that were never written to their end, and copies that are not needed. Only old ones
+    /// are taken, so that an installation that is under way loses nothing.
+    pub(super) fn sweep(&self, now: SystemTime, is_needed: impl Fn(&str) -> bool) -> usize {
+        leftovers::sweep_folder(&self.folder, now, |name| {
+            let copy = name.strip_suffix(".wasm").filter(|stem| stem.len() == 64);
+            copy.is_some_and(|sha256| !is_needed(sha256))
+        })
     }
 
     fn path(&self) -> PathBuf {

@@ -1,8 +1,9 @@
 //! VersionRecord: the rollouts of a data directory, with copies of the components that they name. What it says holds over
 //! a restart: a version that was rolled back does not run because the host was started again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,21 @@ impl VersionRecord {
     /// When the record cannot be read.
     pub fn rollout(&self, connector: &str) -> Result<Option<Rollout>, RecordError> {
         Ok(self.0.read::<Record>()?.rollouts.remove(connector))
+    }
+
+    /// The versions that any rollout names, by their SHA-256.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn names(&self) -> Result<BTreeSet<String>, RecordError> {
+        let record: Record = self.0.read()?;
+        let names = record.rollouts.values().flat_map(|rollout| rollout.versions().map(str::to_owned));
+        Ok(names.collect())
+    }
+
+    /// Removes what a crash left in the folder; these versions are needed.
+    pub(super) fn sweep(&self, now: SystemTime, needed: &BTreeSet<String>) -> usize {
+        self.0.sweep(now, |sha256| needed.contains(sha256))
     }
 
     /// Where the copy of a version lies, if it does.

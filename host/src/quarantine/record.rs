@@ -73,6 +73,16 @@ impl QuarantineRecord {
         Err(format!("it has version {}, and this postern knows {VERSION}", record.v))
     }
 
+    /// Whether this is a record of a version that only a later program knows.
+    #[must_use]
+    pub fn is_of_a_later_version(text: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Format {
+            v: u32,
+        }
+        serde_json::from_slice(text).is_ok_and(|Format { v }| v > VERSION)
+    }
+
     /// Adds a trap.
     pub fn add(&mut self, trap: Trap) {
         self.traps.push(trap);
