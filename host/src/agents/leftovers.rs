@@ -116,7 +116,8 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
         };
         consents.accept("fax", accepted, b"accepted").unwrap();
-        versions.set("fax", &Rollout::of(&sha256(b"steady")), Some((&sha256(b"steady"), b"steady"))).unwrap();
+        let steady = sha256(b"steady");
+        versions.set("fax", || Rollout::of(&steady), Some((&steady, b"steady"))).unwrap();
         let (agents, cache) = (data.join("agents"), data.join("agent-cache"));
         fs::create_dir_all(agents.join("signatures")).unwrap();
         fs::create_dir_all(&cache).unwrap();
