@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rustix::io::Errno;
 
+use crate::claims::ClaimFolder;
 use crate::folder::Folder;
 use crate::group_sync::GroupSync;
 use crate::ledger::{Ledger, Looks, Questions};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     gone: Mutex<bool>,
     is_gone: AtomicBool,
     ledger: Mutex<Ledger>,
+    /// Where gateways put files that they are at work on.
+    pub(crate) claim_folders: Vec<ClaimFolder>,
     /// One scan at a time.
     scanning: Mutex<()>,
     last_scan_again: Mutex<Option<Instant>>,
@@ -92,6 +95,7 @@ impl DropDirectory {
         let folders = Folders::open(&settings)?;
         folders.probe()?;
         let folders = folders.identified(&settings, None)?;
+        let claim_folders = ClaimFolder::all(&settings);
         let sidecars = settings.habits.sidecars.iter().map(|sidecar| sidecar.suffix.clone()).collect();
         let shared = Shared {
             settings,
@@ -99,7 +103,8 @@ impl DropDirectory {
             folders: RwLock::new(Arc::new(folders)),
             gone: Mutex::new(false),
             is_gone: AtomicBool::new(false),
-            ledger: Mutex::new(Ledger::new(sidecars)),
+            ledger: Mutex::new(Ledger::new(sidecars, !claim_folders.is_empty())),
+            claim_folders,
             scanning: Mutex::default(),
             last_scan_again: Mutex::default(),
             unconfirmed: Mutex::default(),
@@ -313,7 +318,8 @@ impl Shared {
         let mut ledger = self.ledger();
         ledger.counters.scans += 1;
         ledger.conclude(&questions, &looks, Timestamp::now(), seen_by);
-        Ok(())
+        drop(ledger);
+        self.follow()
     }
 
     /// Looks at one file that an event spoke of, if it is known. Unless `absent_counts`, nothing is concluded from its
@@ -324,7 +330,7 @@ impl Shared {
         if absent_counts || looks.values().all(Option::is_some) {
             self.ledger().conclude(&question, &looks, Timestamp::now(), SeenBy::Event);
         }
-        Ok(())
+        self.follow()
     }
 
     /// Whether the directory may be looked at now for what happened since the last time.

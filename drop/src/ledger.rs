@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 
 use jiff::Timestamp;
 
+use crate::claims::{Away, ClaimLooks, Leaving};
 use crate::folder::{Listed, Looked, shown};
 use crate::{FileId, PickupEvent, Quota, SeenBy, Usage, WatchCounters};
 
@@ -31,6 +32,12 @@ pub(crate) struct Ledger {
     /// What the names of results end with: such a file is no claimed one, though its name is that of a published one and
     /// more.
     sidecars: Vec<String>,
+    /// Whether a file that left may lie in a folder for those that the gateway is at work on.
+    may_be_away: bool,
+    /// Files that left: what became of them is to be looked up.
+    leaving: Vec<Leaving>,
+    /// Files in claim folders, by the names that they were published under.
+    away: HashMap<String, Away>,
 }
 
 #[derive(Debug)]
@@ -40,6 +47,7 @@ pub(crate) struct Entry {
     /// The name it was published under, if it is ours and its pickup is of interest.
     published: Option<String>,
     truncated: bool,
+    opened: bool,
 }
 
 impl Entry {
@@ -69,9 +77,49 @@ impl Questions {
 pub(crate) type Looks = HashMap<OsString, Option<Looked>>;
 
 impl Ledger {
-    /// An empty one. `sidecars`: what the names of results end with.
-    pub(crate) fn new(sidecars: Vec<String>) -> Self {
-        Self { sidecars, ..Self::default() }
+    /// An empty one. `sidecars`: what the names of results end with. `may_be_away`: there are claim folders.
+    pub(crate) fn new(sidecars: Vec<String>, may_be_away: bool) -> Self {
+        Self { sidecars, may_be_away, ..Self::default() }
+    }
+
+    /// The files that left and were not looked for yet.
+    pub(crate) fn take_leaving(&mut self) -> Vec<Leaving> {
+        std::mem::take(&mut self.leaving)
+    }
+
+    /// They could not be looked for.
+    pub(crate) fn still_leaving(&mut self, leaving: Vec<Leaving>) {
+        self.leaving.extend(leaving);
+    }
+
+    /// The files in claim folders.
+    pub(crate) fn away_names(&self) -> Vec<String> {
+        self.away.keys().cloned().collect()
+    }
+
+    /// Draws the conclusions from looks into the claim folders. One that could not be opened says nothing of files that
+    /// lay in it; a file that has just left the drop directory and is nowhere else was taken.
+    pub(crate) fn followed(
+        &mut self,
+        leaving: Vec<Leaving>,
+        away: &[String],
+        looks: &ClaimLooks,
+        at: Timestamp,
+    ) {
+        for Leaving { name, seen_by } in leaving {
+            match looks.found.get(&name) {
+                Some(place) => {
+                    self.tell(PickupEvent::Claimed { name: name.clone(), new: shown(&place.shown), at });
+                    self.away.insert(name, place.clone());
+                }
+                None => self.taken(name, at, seen_by),
+            }
+        }
+        for name in away.iter().filter(|name| looks.whole && !looks.found.contains_key(*name)) {
+            if self.away.remove(name).is_some() {
+                self.taken(name.clone(), at, SeenBy::Scan);
+            }
+        }
     }
 
     /// What lies there, files being written included.
@@ -84,7 +132,7 @@ impl Ledger {
 
     /// Files that are ours and not taken yet.
     pub(crate) fn outstanding(&self) -> usize {
-        self.files.values().filter(|e| e.published.is_some()).count()
+        self.files.values().filter(|e| e.published.is_some()).count() + self.away.len()
     }
 
     /// Announces a file before it can become visible, so that a scan does not take it for a stranger, and reserves
@@ -120,7 +168,8 @@ impl Ledger {
     /// under another one, known by its id or, without one, by a name that goes on after the published one as
     /// `x.eml.work` does; otherwise it was taken meanwhile.
     pub(crate) fn adopt(&mut self, known: Vec<(String, Option<FileId>)>, at: Timestamp) {
-        let watched: HashSet<String> = self.files.values().filter_map(|e| e.published.clone()).collect();
+        let watched = self.files.values().filter_map(|e| e.published.clone());
+        let watched: HashSet<String> = watched.chain(self.away.keys().cloned()).collect();
         let mut absent = Vec::new();
         for (name, id) in known.into_iter().filter(|(name, _)| !watched.contains(name)) {
             match self.files.get(OsStr::new(&name)).map(|entry| entry.id) {
@@ -136,7 +185,7 @@ impl Ledger {
             };
             match new {
                 Some(new) => self.claimed(name, &new, at),
-                None => self.taken(name, at, SeenBy::Scan),
+                None => self.left(name, at, SeenBy::Scan),
             }
         }
     }
@@ -207,8 +256,17 @@ impl Ledger {
         for (id, name) in gone {
             match self.strangers.get(&id).cloned() {
                 Some(new) => self.claimed(name, &new, at),
-                None => self.taken(name, at, seen_by),
+                None => self.left(name, at, seen_by),
             }
+        }
+    }
+
+    /// It is not in the drop directory any more.
+    fn left(&mut self, name: String, at: Timestamp, seen_by: SeenBy) {
+        if self.may_be_away {
+            self.leaving.push(Leaving { name, seen_by });
+        } else {
+            self.taken(name, at, seen_by);
         }
     }
 
@@ -230,6 +288,15 @@ impl Ledger {
         self.insert(new.to_owned(), entry.id, entry.size, entry.published.clone());
         if let Some(name) = entry.published {
             self.tell(PickupEvent::Claimed { name, new: shown(new), at });
+        }
+    }
+
+    /// Somebody opened this file.
+    pub(crate) fn opened(&mut self, name: &OsStr, at: Timestamp) {
+        let Some(entry) = self.files.get_mut(name).filter(|entry| !entry.opened) else { return };
+        entry.opened = true;
+        if let Some(name) = entry.published.clone() {
+            self.tell(PickupEvent::Opened { name, at });
         }
     }
 
@@ -265,7 +332,9 @@ impl Ledger {
     /// renames, only names that go on after the published one are recognised.
     pub(crate) fn claimed_as(&self, name: &str) -> Option<OsString> {
         let longer = || self.longer(&self.stranger_names(), name).cloned();
-        self.claimed.get(name).cloned().or_else(|| if self.watched { None } else { longer() })
+        let place = self.claimed.get(name).cloned();
+        let place = place.or_else(|| self.away.get(name).map(|away| away.shown.clone()));
+        place.or_else(|| if self.watched { None } else { longer() })
     }
 
     /// Of these names, those under which a file lies, or under a name that goes on after it as `x.eml.work` does.
@@ -274,6 +343,7 @@ impl Ledger {
         let lies = |name: &&str| {
             self.knows(OsStr::new(name))
                 || self.claimed.contains_key(*name)
+                || self.away.contains_key(*name)
                 || self.longer(&others, name).is_some()
         };
         names.into_iter().filter(lies).collect()
@@ -298,6 +368,9 @@ impl Ledger {
             .filter(|(name, entry)| !here(name, entry))
             .map(|(name, _)| name.clone())
             .collect();
+        for (name, _) in std::mem::take(&mut self.away) {
+            self.tell(PickupEvent::Vanished { name, at });
+        }
         for name in lost {
             if let Some(name) = self.remove(&name).and_then(|entry| entry.published) {
                 self.tell(PickupEvent::Vanished { name, at });
@@ -386,7 +459,7 @@ impl Ledger {
             }
             Some(_) => {}
         }
-        self.files.insert(name, Entry { id, size, published, truncated: false });
+        self.files.insert(name, Entry { id, size, published, truncated: false, opened: false });
     }
 
     fn remove(&mut self, name: &OsStr) -> Option<Entry> {

@@ -115,6 +115,12 @@ impl DropDirectory {
         Ok(removed)
     }
 
+    /// Whether a marker may say that a file of this name was published: its hand-over was not confirmed.
+    #[must_use]
+    pub fn is_unconfirmed(&self, name: &FileName) -> bool {
+        lock(&self.shared.unconfirmed).contains(name.as_str())
+    }
+
     /// Forgets the markers of these files. Call it when the hand-over is durably recorded, so that nothing will ask
     /// for the same file again. It needs no sync of its own: a marker that a power cut brings back is a leftover.
     pub fn confirm<'a>(&self, names: impl IntoIterator<Item = &'a FileName>) {
@@ -133,7 +139,7 @@ impl DropDirectory {
 
 /// Temp files, markers and withdrawn files: the drop file's name and the file itself, markers first. A marker must go
 /// before its temp file: alone it would say that the file was published.
-fn own_files(temp: &Folder) -> Result<Vec<(FileName, String)>, DropError> {
+pub(crate) fn own_files(temp: &Folder) -> Result<Vec<(FileName, String)>, DropError> {
     let wrap = |errno| DropError::from_errno("list the temp folder", &temp.path, errno);
     let listing = temp.list().map_err(wrap)?;
     let names = listing.into_iter().filter_map(|listed| listed.name.into_string().ok());

@@ -11,6 +11,7 @@
 //! is taken back so that host and gateway never both own it, in [`withdraw`].
 
 pub mod check;
+mod claims;
 mod directory;
 mod error;
 mod file_id;
@@ -28,6 +29,7 @@ pub mod publish;
 pub mod reader;
 pub mod results;
 mod settings;
+pub mod status;
 pub mod step;
 mod watch;
 pub mod withdraw;

@@ -17,7 +17,15 @@ pub enum PickupEvent {
         /// How it was noticed.
         seen_by: SeenBy,
     },
-    /// The file was renamed within the directory: a gateway is at work on it. It still counts for the quota.
+    /// Somebody opened the file, for the first time as far as was seen: mostly a gateway that reads it. Only events tell.
+    Opened {
+        /// The published name.
+        name: String,
+        /// When it was noticed.
+        at: Timestamp,
+    },
+    /// The file was renamed within the directory, or moved to a claim folder: a gateway is at work on it. Within the
+    /// directory it still counts for the quota.
     Claimed {
         /// The published name.
         name: String,

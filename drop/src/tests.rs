@@ -125,6 +125,7 @@ impl Seen {
     fn line(&self) -> String {
         match self.next() {
             PickupEvent::Taken { name, seen_by, .. } => format!("taken {name} {seen_by:?}"),
+            PickupEvent::Opened { name, .. } => format!("opened {name}"),
             PickupEvent::Claimed { name, new, .. } => format!("claimed {name} {new}"),
             PickupEvent::Truncated { name, .. } => format!("truncated {name}"),
             PickupEvent::Vanished { name, .. } => format!("vanished {name}"),

@@ -90,6 +90,7 @@ impl Watcher {
         directory.shared.scan(false, SeenBy::Scan)?;
         let known = known.into_iter().map(|known| (known.name, known.id)).collect();
         directory.shared.ledger().adopt(known, Timestamp::now());
+        directory.shared.follow()?;
         let thread =
             thread::Builder::new().name("drop-watch".to_owned()).spawn(move || watching.run(&receiver));
         let thread = thread.map_err(|e| DropError::from_io("start a thread for", directory.path(), e))?;
@@ -145,6 +146,8 @@ struct Watching {
     next_scan: Instant,
     next_full_scan: Instant,
     scan_now: bool,
+    /// Something happened in a claim folder.
+    follow_now: bool,
     verify_now: bool,
     scan_time: Duration,
 }
@@ -173,6 +176,7 @@ impl Watching {
             next_scan: now,
             next_full_scan: now + FULL_SCAN_INTERVAL,
             scan_now: false,
+            follow_now: false,
             verify_now: false,
             scan_time: Duration::ZERO,
         }
@@ -227,6 +231,9 @@ impl Watching {
             self.scan_now = true;
             return;
         }
+        if event.paths.iter().any(|path| self.is_in_claim_folder(path)) {
+            self.follow_now = true;
+        }
         let about_self = event.paths.first().is_some_and(|path| *path == self.path);
         match event.kind {
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) if about_self => {
@@ -235,6 +242,11 @@ impl Watching {
             EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => self.renamed(&event.paths),
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
                 self.names(event).into_iter().for_each(|name| self.wait_for_rename(name));
+            }
+            EventKind::Access(AccessKind::Open(_)) => {
+                for name in self.names(event) {
+                    self.directory.shared.ledger().opened(&name, Timestamp::now());
+                }
             }
             EventKind::Remove(_) => self.removed.extend(self.names(event)),
             EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Name(RenameMode::To))
@@ -251,6 +263,11 @@ impl Watching {
 
     fn name_in(&self, path: &Path) -> Option<OsString> {
         (path.parent()? == self.path).then(|| path.file_name().map(OsString::from)).flatten()
+    }
+
+    fn is_in_claim_folder(&self, path: &Path) -> bool {
+        let folders = &self.directory.shared.claim_folders;
+        folders.iter().any(|folder| path.parent() == Some(&folder.path))
     }
 
     fn wait_for_rename(&mut self, name: OsString) {
@@ -279,6 +296,11 @@ impl Watching {
     fn act(&mut self) {
         let now = Instant::now();
         self.look();
+        if std::mem::take(&mut self.follow_now)
+            && let Err(error) = self.directory.shared.follow()
+        {
+            tracing::debug!(%error, "the claim folders could not be looked into");
+        }
         if self.moved_until.is_some_and(|until| now >= until) {
             self.moved_until = None;
             let moved = std::mem::take(&mut self.moved);
@@ -369,15 +391,21 @@ impl Watching {
         }
         let sender = self.sender.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading a file is the most frequent event and says nothing; a stopped watcher hears nothing.
-            if !matches!(&event, Ok(e) if matches!(e.kind, EventKind::Access(AccessKind::Open(_)))) {
-                let _ = sender.send(Message::Notify(event));
-            }
+            // A stopped watcher hears nothing.
+            let _ = sender.send(Message::Notify(event));
         });
         let watching = watcher
             .and_then(|mut watcher| watcher.watch(&self.path, RecursiveMode::NonRecursive).map(|()| watcher));
         match watching {
-            Ok(watcher) => self.events = Some(watcher),
+            Ok(mut watcher) => {
+                for folder in &self.directory.shared.claim_folders {
+                    // One that is missing is looked for with each scan.
+                    if let Err(error) = watcher.watch(&folder.path, RecursiveMode::NonRecursive) {
+                        tracing::debug!(%error, path = %folder.path.display(), "a claim folder is not watched");
+                    }
+                }
+                self.events = Some(watcher);
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let event = PickupEvent::PollingOnly { reason, at: Timestamp::now() };

@@ -31,7 +31,7 @@ use crate::server::StartError;
 
 use delivery_agent::{DeliveryAgentConnector, Tools};
 use doors::{AgentDoors, AgentMail, StoredState};
-use foreign::{ForeignConnector, HeldFiles, IsQueued, Role, Surroundings};
+use foreign::{ForeignConnector, HeldFiles, IsQueued, Role, SettleReceipts, Surroundings};
 use send::SendConnector;
 
 pub use withdrawal::{End, HandedIn, Held, Whereabouts, Withdrawal};
@@ -218,15 +218,17 @@ pub struct Factory {
 }
 
 impl Factory {
-    /// A factory for connectors that send receipts there, count here, and may ask whether an item is queued.
+    /// A factory for connectors that send receipts there, or `settle` them, count here, and may ask whether an item is queued.
     #[must_use]
     pub fn new(
         receipts: ReceiptSender,
+        settle: SettleReceipts,
         metrics: Arc<Metrics>,
         is_queued: IsQueued,
         doors: AgentDoors,
     ) -> Self {
-        let surroundings = Surroundings { receipts, metrics, is_queued, held: HeldFiles::default() };
+        let held = HeldFiles::default();
+        let surroundings = Surroundings { receipts, settle, metrics, is_queued, held };
         Self { surroundings, doors, runtime: Mutex::default() }
     }
 

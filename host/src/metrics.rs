@@ -48,6 +48,7 @@ pub struct Metrics {
     callbacks: Family<ByConnectorAndWord, Counter>,
     pickups: Family<ByConnectorAndWord, Counter>,
     withdrawals: Family<ByConnectorAndWord, Counter>,
+    drop_results: Family<ByConnectorAndWord, Counter>,
     bad_mail: Counter,
     waiting_dsns: Gauge<i64>,
     queued: Family<ByConnector, Gauge<i64>>,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             callbacks: Family::default(),
             pickups: Family::default(),
             withdrawals: Family::default(),
+            drop_results: Family::default(),
             bad_mail: Counter::default(),
             waiting_dsns: Gauge::default(),
             queued: Family::default(),
@@ -144,6 +146,8 @@ impl Metrics {
             "Drop files that were to be taken back, by what became of that",
             withdrawals,
         );
+        let results = self.drop_results.clone();
+        r.register("postern_drop_results", "What gateways said about drop files", results);
         r.register(
             "postern_bad_mail",
             "DSNs that could not be queued, failed or expired",
@@ -244,6 +248,11 @@ impl Metrics {
     /// A drop file was to be taken back: `withdrawn`, `put-back`, `taken`, `claimed`, `vanished`, `unreachable`.
     pub fn withdrawal(&self, connector: &str, what: &str) {
         self.withdrawals.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// A gateway said something about a drop file, or something that nobody understands.
+    pub fn drop_result(&self, connector: &str, what: &str) {
+        self.drop_results.get_or_create(&by(connector, what)).inc();
     }
 
     /// A DSN went to BadMail.

@@ -28,7 +28,7 @@ use crate::bad_mail;
 use crate::config::{Config, OnStoreFailure};
 use crate::connector::Factory;
 use crate::connector::doors::AgentDoors;
-use crate::connector::foreign::IsQueued;
+use crate::connector::foreign::{IsQueued, SettleReceipts};
 use crate::dispatch::Settler;
 use crate::operate::{self, ControlServer, OperateError, Operations, Reload, Running};
 use crate::outbox::{CurrentWaiting, Outbox};
@@ -305,7 +305,10 @@ async fn bind_callback(config: &Config, core: &Core) -> Result<Option<CallbackLi
 fn factory(core: &Core, doors: AgentDoors) -> Factory {
     let index = core.store.index().clone();
     let is_queued: IsQueued = Arc::new(move |item| index.item_view(item).is_some());
-    Factory::new(core.receipts.sender().clone(), core.metrics.clone(), is_queued, doors)
+    let (door, runtime) = (core.receipts.clone(), tokio::runtime::Handle::current());
+    let settle: SettleReceipts =
+        Arc::new(move |connector: &str, receipts| runtime.block_on(door.settle(connector, receipts)).is_ok());
+    Factory::new(core.receipts.sender().clone(), settle, core.metrics.clone(), is_queued, doors)
 }
 
 /// The reload, as operators order it.

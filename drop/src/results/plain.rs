@@ -6,7 +6,7 @@
 //! ```text
 //! outcome: failed
 //! recipient: +49301234567
-//! class: recipient-unknown
+//! class: unallocated
 //! status: 5.1.1
 //! text: the number is not in use
 //! segments: 2
@@ -105,10 +105,8 @@ mod tests {
         assert_eq!(err(b""), std::slice::from_ref(&plain));
         assert_eq!(err(b"no such number\r\n"), [plain.saying("no such number")]);
         assert_eq!(err(b"busy: called 3 times")[0].text, "busy: called 3 times");
-        let [word] = &err(b"class: recipient-unknown\ntext: not\ntext: in use\nCost: 2")[..] else {
-            panic!()
-        };
-        assert_eq!((word.class.as_deref(), word.text.as_str()), (Some("recipient-unknown"), "not in use"));
+        let [word] = &err(b"class: unallocated\ntext: not\ntext: in use\nCost: 2")[..] else { panic!() };
+        assert_eq!((word.class.as_deref(), word.text.as_str()), (Some("unallocated"), "not in use"));
         assert_eq!(word.details, [("cost".to_owned(), "2".to_owned())]);
     }
 

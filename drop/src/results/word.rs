@@ -59,7 +59,7 @@ pub struct ResultWord {
     pub reference: Option<String>,
     /// What it said, in one line; may be empty.
     pub text: String,
-    /// Why it failed: the host's word for it, such as `recipient-unknown`.
+    /// Why it failed: the host's word for it, such as `unallocated`.
     pub class: Option<String>,
     /// An enhanced status code (RFC 3463), such as `5.1.1`.
     pub status: Option<String>,

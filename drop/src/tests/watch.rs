@@ -8,7 +8,7 @@ use notify::{Event, EventKind};
 
 use super::{Place, Seen, publish};
 use crate::watch::Message;
-use crate::{DropSettings, Known, PickupEvent, SeenBy, WatchMode, reader};
+use crate::{Claim, DropSettings, Known, PickupEvent, SeenBy, WatchMode, Withdrawn, reader};
 
 fn known(name: &str) -> Known {
     Known { name: name.to_owned(), id: None }
@@ -59,6 +59,8 @@ fn reading_is_no_pickup_and_emptying_is_misuse() {
     let directory = place.open();
     let seen = Seen::start(&directory, vec![]);
     publish(&directory, "a.eml", b"x").unwrap();
+    fs::read(place.file("a.eml")).unwrap();
+    assert_eq!(seen.line(), "opened a.eml");
     fs::read(place.file("a.eml")).unwrap();
     OpenOptions::new().write(true).truncate(true).open(place.file("a.eml")).unwrap();
     assert_eq!(seen.line(), "truncated a.eml");
@@ -316,4 +318,38 @@ fn a_result_beside_the_place_of_a_file_is_no_claim() {
     let known = ["a.eml", "b.eml"].map(|name| Known { name: name.to_owned(), id: None });
     let seen = Seen::start(&directory, known.into());
     assert_eq!([seen.line(), seen.line()], ["taken a.eml Scan", "claimed b.eml b.eml.work"]);
+}
+
+#[test]
+fn a_file_in_a_claim_folder_is_claimed_until_it_leaves_it_also_over_a_restart() {
+    let place = Place::with(|s| s.habits.claims.push(Claim::moved("checked")));
+    fs::create_dir(place.file("checked")).unwrap();
+    let directory = place.open();
+    let seen = Seen::start(&directory, vec![]);
+    for file in ["a.eml", "b.eml", "c.eml"] {
+        publish(&directory, file, b"x").unwrap();
+        fs::rename(place.file(file), place.file("checked").join(file)).unwrap();
+        assert_eq!(seen.line(), format!("claimed {file} checked/{file}"));
+    }
+    assert_eq!(directory.outstanding(), 3);
+    assert_eq!(
+        directory.withdraw(&super::name("a.eml")).unwrap(),
+        Withdrawn::Claimed { new: "checked/a.eml".to_owned() }
+    );
+    fs::rename(place.file("checked/a.eml"), place.beside("done")).unwrap();
+    assert_eq!(seen.line(), "taken a.eml Scan");
+    assert!(seen.rest().is_empty());
+    fs::remove_file(place.file("checked/b.eml")).unwrap();
+    let directory = place.open();
+    let seen = Seen::start(&directory, vec![known("b.eml"), known("c.eml")]);
+    let mut lines = [seen.line(), seen.line()];
+    lines.sort();
+    assert_eq!(lines, ["claimed c.eml checked/c.eml", "taken b.eml Scan"]);
+    // A claim folder that is away says nothing of what lay in it.
+    fs::rename(place.file("checked"), place.beside("checked")).unwrap();
+    directory.rescan().unwrap();
+    fs::rename(place.beside("checked"), place.file("checked")).unwrap();
+    fs::remove_file(place.file("checked/c.eml")).unwrap();
+    seen.watcher.scan_soon();
+    assert_eq!(seen.line(), "taken c.eml Scan");
 }

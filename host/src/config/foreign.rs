@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::gateway::Gateway;
 use super::outgoing::{ConnectorKind, Outgoing};
 use super::raw::{Section, Wrong};
 use super::values::{
@@ -25,6 +26,8 @@ pub enum SuccessOn {
     Published,
     /// When the gateway has taken it away.
     Taken,
+    /// When the gateway has said what became of it.
+    Result,
 }
 
 /// How pickups are noticed.
@@ -64,6 +67,8 @@ pub struct ForeignConfig {
     pub quota: Quota,
     /// Permission bits of the files.
     pub file_mode: u32,
+    /// What the gateway does with files.
+    pub gateway: Gateway,
     /// When a message counts as handed over.
     pub success_on: SuccessOn,
     /// Whether senders are told that a message was relayed even when they did not ask (Exchange: `RelayDsnRequired`).
@@ -86,7 +91,12 @@ impl ForeignConfig {
         let profile = section.or("profile", choice(PROFILES), PROFILES[0].1).to_owned();
         let quota = Quota::read(&section.table("quota"));
         let file_mode = section.or("file_mode", file_mode, FILE_MODE);
-        let success = choice(&[("published", SuccessOn::Published), ("taken", SuccessOn::Taken)]);
+        let gateway = Gateway::read(section);
+        let success = choice(&[
+            ("published", SuccessOn::Published),
+            ("taken", SuccessOn::Taken),
+            ("result", SuccessOn::Result),
+        ]);
         let success_on = section.or("success_on", success, SuccessOn::Published);
         let relay_dsn = section.or("relay_dsn", boolean, false);
         let unclaimed = duration_or_never(SignedDuration::from_secs(1), MAX_DURATION);
@@ -117,6 +127,7 @@ impl ForeignConfig {
             profile,
             quota,
             file_mode,
+            gateway,
             success_on,
             relay_dsn,
             unclaimed_warn_after,

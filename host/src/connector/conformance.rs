@@ -131,8 +131,13 @@ async fn connector(folder: &Path, section: &str) -> Arc<dyn Connector> {
         .unwrap_or_else(|report| panic!("{}", report.human()));
     // Nobody listens to receipts here.
     let (receipts, _) = tokio::sync::mpsc::unbounded_channel();
-    let factory =
-        Factory::new(receipts, Arc::default(), Arc::new(|_| true), super::doors::AgentDoors::default());
+    let factory = Factory::new(
+        receipts,
+        Arc::new(|_, _| true),
+        Arc::default(),
+        Arc::new(|_| true),
+        super::doors::AgentDoors::default(),
+    );
     let built = tokio::task::spawn_blocking(move || factory.build(&config, "subject")).await.unwrap();
     built.expect("the runtime of the agents starts").expect("the section is about the subject")
 }

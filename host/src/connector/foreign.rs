@@ -25,9 +25,11 @@
 mod files;
 mod held;
 mod record;
+mod results;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod unclaimed;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
@@ -50,10 +52,15 @@ use crate::receipts::TAKEN_BY;
 
 pub use held::HeldFiles;
 pub use record::Record;
+pub use results::SUFFIX as RESULT_SUFFIX;
 use shared::Shared;
 
 /// Whether an item is in the queue.
 pub type IsQueued = Arc<dyn Fn(ItemId) -> bool + Send + Sync>;
+
+/// Hands in receipts of the connector of this name, and returns when they are on the disk, or known to change nothing.
+/// `false`: they must be told again. Blocks; not to be called on a thread of the runtime.
+pub type SettleReceipts = Arc<dyn Fn(&str, Vec<Receipt>) -> bool + Send + Sync>;
 
 /// How long somebody waits for a file to be taken back. A file system that takes longer counts as one that cannot be
 /// reached.
@@ -64,6 +71,8 @@ const WITHDRAW_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Surroundings {
     /// Where pickups are told.
     pub receipts: ReceiptSender,
+    /// Where the results of gateways are told.
+    pub settle: SettleReceipts,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Whether an item is in the queue.
@@ -178,6 +187,7 @@ pub fn settings(config: &ForeignConfig) -> DropSettings {
     settings.file_mode = config.file_mode;
     settings.quota = postern_drop::Quota { bytes: config.quota.bytes, files: config.quota.files };
     settings.profile = Profile::default();
+    settings.habits = config.gateway.habits(settings.profile.habits());
     settings.watch = match config.watch {
         Watch::Auto => postern_drop::WatchMode::Auto,
         Watch::Events => postern_drop::WatchMode::Events,
@@ -273,6 +283,10 @@ impl Connector for ForeignConnector {
     fn withdraw<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Withdrawal> {
         Box::pin(async move {
             let (file, waits) = (file_name(item.id), item.pending().next().is_some());
+            if waits && self.shared.is_taken_on_record(item, &file) {
+                // The gateway has it, and only its result is waited for: there is nothing to take back.
+                return Withdrawal::without(Whereabouts::Nothing);
+            }
             let unreachable = |why| Withdrawal::without(self.shared.unreachable(&file, waits, why));
             if self.shared.hangs.load(Ordering::Acquire) {
                 return unreachable("it does not answer");
@@ -297,6 +311,7 @@ impl Connector for ForeignConnector {
 
     fn refresh(&self) {
         self.shared.start();
+        self.shared.start_results();
         self.shared.warn_of_unclaimed(Timestamp::now());
         // One at a time: on a mount that hangs, they must not pile up.
         if !self.shared.refreshing.swap(true, Ordering::AcqRel) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperateError, Operations};
 use crate::config::{Config, ForeignConfig};
-use crate::connector::foreign::{self, Record};
+use crate::connector::foreign::{self, RESULT_SUFFIX, Record};
 use crate::tracking::{Archive, DayFile, fate_of};
 
 /// How often a busy host is looked at again for a still picture.
@@ -376,7 +376,9 @@ async fn records<'f>(
             let whole = batch.len() < BATCH;
             for receipt in batch {
                 records.known.insert((connector.clone(), receipt.key()), receipt.decides);
+                // A result is waited for when its file is gone.
                 if let Some(folder) = folder
+                    && !receipt.id.ends_with(RESULT_SUFFIX)
                     && !is_there(folder, &receipt.id)
                 {
                     records.missing.push((folder, receipt));

@@ -32,6 +32,8 @@ struct File {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     files: BTreeMap<String, File>,
+    /// Files whose results are waited for, taken or not.
+    awaited: BTreeSet<String>,
     /// The directory that is published to, once one was opened.
     current: Option<Arc<str>>,
     /// When somebody was last told that files lie about.
@@ -84,6 +86,25 @@ impl Files {
             Some(file) => file.stage = Stage::EndedEarly,
             None => {}
         }
+    }
+
+    /// Somebody waits for the result of this file, or nobody does any more.
+    pub(super) fn await_result(&mut self, name: &str, waits: bool) {
+        if waits {
+            self.awaited.insert(name.to_owned());
+        } else {
+            self.awaited.remove(name);
+        }
+    }
+
+    /// Whether somebody waits for the result of this file.
+    pub(super) fn awaits_result_of(&self, name: &str) -> bool {
+        self.awaited.contains(name)
+    }
+
+    /// Whether somebody waits for any result, or may do so soon.
+    pub(super) fn awaits_results(&self) -> bool {
+        !self.awaited.is_empty() || !self.files.is_empty()
     }
 
     /// Whether anything is known of it.
@@ -155,6 +176,15 @@ impl Files {
         self.files.retain(|name, file| {
             file.stage == Stage::Outstanding || file.since.duration_until(now) < age || is_queued(name)
         });
+    }
+
+    /// The files that have lain in the directory for `limit`, the oldest first, at most `most`.
+    pub(super) fn older_than(&self, now: Timestamp, limit: SignedDuration, most: usize) -> Vec<String> {
+        let lies = |file: &&File| file.stage == Stage::Outstanding && file.directory == self.current;
+        let old = self.files.iter().filter(|(_, file)| lies(file) && file.since.duration_until(now) >= limit);
+        let mut old: Vec<(Timestamp, &String)> = old.map(|(name, file)| (file.since, name)).collect();
+        old.sort_unstable();
+        old.into_iter().take(most).map(|(_, name)| name.clone()).collect()
     }
 
     /// How many files have lain in the directory for `limit`, and since when the oldest, if somebody has to be told now:

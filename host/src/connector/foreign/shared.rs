@@ -13,10 +13,15 @@ use postern_drop::{
     DirectoryId, DropDirectory, DropError, DropSettings, FileName, GoneReason, Known, PickupEvent, Published,
     SeenBy, Watcher, Withdrawn,
 };
-use postern_model::{DeliveryReport, DeliveryRequest, Outcome, Pending, RecipientOutcome, Response};
+use postern_model::{
+    DeliveryReport, DeliveryRequest, Item, Outcome, Pending, RecipientOutcome, RecipientState, Response,
+};
 
 use super::files::Files;
-use super::{ConnectorState, End, HeldFiles, IsQueued, Record, Role, Surroundings, Whereabouts};
+use super::results::{self, Collector};
+use super::{
+    ConnectorState, End, HeldFiles, IsQueued, Record, Role, SettleReceipts, Surroundings, Whereabouts,
+};
 use super::{file_name, item_of, lock, needs_reopening, settings, taken};
 use crate::config::{ForeignConfig, HostConfig, SuccessOn};
 use crate::dispatch::ReceiptSender;
@@ -35,14 +40,18 @@ pub(super) struct Shared {
     host_name: String,
     pub(super) settings: DropSettings,
     success_on: SuccessOn,
+    /// After what time a file counts as taken that the gateway leaves.
+    pub(super) remove_after: Option<SignedDuration>,
     unclaimed_warn_after: Option<SignedDuration>,
     role: Role,
     /// Where the record of the directory lies.
     pub(super) record: PathBuf,
     receipts: ReceiptSender,
-    metrics: Arc<Metrics>,
-    is_queued: IsQueued,
-    held: HeldFiles,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) is_queued: IsQueued,
+    pub(super) held: HeldFiles,
+    pub(super) settle: SettleReceipts,
+    pub(super) results: Collector,
     /// Whether the receipts of earlier runs are known. Before that no watcher may start, which would take the file of an
     /// unknown one for somebody else's.
     started: AtomicBool,
@@ -98,6 +107,7 @@ impl Shared {
             host_name: host.name.clone(),
             settings: settings(config),
             success_on: config.success_on,
+            remove_after: config.gateway.remove_after.and_then(|after| SignedDuration::try_from(after).ok()),
             unclaimed_warn_after: config.unclaimed_warn_after,
             role,
             record: Record::path(&host.data_directory, &config.common.name),
@@ -105,6 +115,8 @@ impl Shared {
             metrics: surroundings.metrics,
             is_queued: surroundings.is_queued,
             held: surroundings.held,
+            settle: surroundings.settle,
+            results: Collector::new(&settings(config)),
             started: AtomicBool::new(role == Role::Withdraws),
             record_due: Mutex::default(),
             confirmed: Mutex::default(),
@@ -141,6 +153,9 @@ impl Shared {
             std::io::copy(&mut request.content.reader()?, out).map(|_| ())
         };
         let name = file_name(request.item.id);
+        if self.success_on == SuccessOn::Result && request.attempt > 1 && !directory.is_unconfirmed(&name) {
+            self.results.clear(&name)?;
+        }
         let published = directory.publish(&name, write, size);
         if matches!(published, Err(DropError::Uncertain { .. })) {
             // It may lie there, whatever the queue says.
@@ -186,13 +201,43 @@ impl Shared {
     /// These hand-overs are on record.
     pub(super) fn recorded(&self, receipts: &[(String, Timestamp)]) {
         let mut files = lock(&self.files);
-        receipts.iter().for_each(|(name, at)| files.recorded(name, *at));
+        for (id, at) in receipts {
+            match id.strip_suffix(results::SUFFIX) {
+                Some(file) => files.await_result(file, true),
+                None => files.recorded(id, *at),
+            }
+        }
     }
 
     /// Nobody waits for these files any more.
     pub(super) fn forget(&self, names: &[String]) {
         let mut files = lock(&self.files);
-        names.iter().for_each(|name| files.forget(name));
+        for id in names {
+            match id.strip_suffix(results::SUFFIX) {
+                Some(file) => files.await_result(file, false),
+                None => files.forget(id),
+            }
+        }
+    }
+
+    /// Lets the results of the gateway be looked for, where somebody waits for them.
+    pub(super) fn start_results(self: &Arc<Self>) {
+        if self.success_on == SuccessOn::Result && self.role == Role::Delivers {
+            self.results.start(self);
+        }
+    }
+
+    /// Whether the pickup of an item's file is on record, and only its result is waited for.
+    pub(super) fn is_taken_on_record(&self, item: &Item, file: &FileName) -> bool {
+        let waits_for = |id: &str| {
+            item.recipients.iter().any(|recipient| match &recipient.state {
+                RecipientState::Pending { receipt_ids, .. } => receipt_ids.iter().any(|known| known == id),
+                _ => false,
+            })
+        };
+        self.success_on == SuccessOn::Result
+            && waits_for(&results::receipt_id(file.as_str()))
+            && !waits_for(file.as_str())
     }
 
     // ---- withdrawing ----
@@ -251,7 +296,10 @@ impl Shared {
     }
 
     /// The directory, whether it may be watched already or not.
-    fn to_withdraw_from(self: &Arc<Self>, open: &mut Option<Open>) -> Result<DropDirectory, DropError> {
+    pub(super) fn to_withdraw_from(
+        self: &Arc<Self>,
+        open: &mut Option<Open>,
+    ) -> Result<DropDirectory, DropError> {
         if self.started.load(Ordering::Acquire) {
             self.opened(open).map(|open| open.directory.clone())
         } else {
@@ -464,6 +512,7 @@ impl Shared {
             self.confirm(&confirmed);
         }
         self.take_up_left_out();
+        self.remove_what_is_left();
         // An error stands in the state; the next refresh or delivery tries again.
         let Ok((directory, number)) = self.directory() else { return };
         let is_due = |open: &&mut Open| open.number == number && open.swept.elapsed() >= SWEEP_INTERVAL;
@@ -544,6 +593,7 @@ impl Shared {
                 tracing::info!(connector = %self.name, file = name, seen_by = word, "taken by the gateway");
                 // The channel ends with the host; the next start finds the file missing again.
                 let _ = self.receipts.send((self.name.to_string(), vec![taken(name, at, word)]));
+                self.results.wake();
             }
             PickupEvent::Claimed { name, new, .. } => {
                 tracing::debug!(connector = %self.name, file = name, new, "claimed by the gateway");
@@ -584,6 +634,11 @@ impl Shared {
             SuccessOn::Taken => {
                 Outcome::Accepted(Pending { receipt_ids: vec![name.clone()], response, expires_after: None })
             }
+            SuccessOn::Result => Outcome::Accepted(Pending {
+                receipt_ids: vec![name.clone(), results::receipt_id(&name)],
+                response,
+                expires_after: None,
+            }),
         };
         DeliveryReport {
             outcomes: request.recipients().map(|r| RecipientOutcome::new(r.index, outcome.clone())).collect(),
