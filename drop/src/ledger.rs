@@ -164,6 +164,11 @@ impl Ledger {
         self.insert(name.into(), id, size, Some(name.to_owned()));
     }
 
+    /// A file that belongs to another one is there: it counts, and its going away means nothing.
+    pub(crate) fn accompany(&mut self, name: &str, id: FileId, size: u64) {
+        self.insert(name.into(), id, size, None);
+    }
+
     /// Files published by an earlier run are watched from now on. One that is not there under its name may lie there
     /// under another one, known by its id or, without one, by a name that goes on after the published one as
     /// `x.eml.work` does; otherwise it was taken meanwhile.

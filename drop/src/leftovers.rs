@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::directory::lock;
 use crate::folder::{Folder, Looked};
+use crate::set;
 use crate::{DropDirectory, DropError, FileName};
 
 /// What a file is called in the temp folder until it is published.
@@ -112,7 +113,7 @@ impl DropDirectory {
                 lock(&self.shared.unconfirmed).remove(name.as_str());
             }
         }
-        Ok(removed)
+        Ok(removed + set::sweep(&folders, keep)?)
     }
 
     /// Whether a marker may say that a file of this name was published: its hand-over was not confirmed.

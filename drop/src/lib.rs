@@ -28,6 +28,7 @@ pub mod profile;
 pub mod publish;
 pub mod reader;
 pub mod results;
+mod set;
 mod settings;
 pub mod status;
 pub mod step;

@@ -7,8 +7,8 @@ use std::str::FromStr;
 /// gateways and our own temp folder append.
 pub const MAX_FILE_NAME: usize = 200;
 
-/// A name of `A-Z a-z 0-9 . _ -`, 1 to [`MAX_FILE_NAME`] bytes, that starts with neither `.` (hidden) nor
-/// `-` (an option to a careless script).
+/// A name of `A-Z a-z 0-9 . _ - +`, 1 to [`MAX_FILE_NAME`] bytes, that starts with neither `.` (hidden) nor
+/// `-` or `+` (options to careless scripts).
 ///
 /// The caller derives it from the item, so that the same item always gets the same name: a crash between
 /// publishing and committing is then recognised instead of becoming a second copy.
@@ -24,7 +24,7 @@ impl FileName {
         let name = name.into();
         match name.as_bytes() {
             [] => Err(NameError::Empty),
-            [first @ (b'.' | b'-'), ..] => Err(NameError::Start(char::from(*first))),
+            [first @ (b'.' | b'-' | b'+'), ..] => Err(NameError::Start(char::from(*first))),
             bytes if bytes.len() > MAX_FILE_NAME => Err(NameError::TooLong(bytes.len())),
             _ => match name.chars().find(|c| !is_allowed(*c)) {
                 Some(c) => Err(NameError::Character(c)),
@@ -41,7 +41,7 @@ impl FileName {
 }
 
 fn is_allowed(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+')
 }
 
 impl fmt::Display for FileName {
@@ -76,8 +76,8 @@ pub enum NameError {
     /// More bytes than [`MAX_FILE_NAME`].
     #[error("the name of a drop file has at most {MAX_FILE_NAME} bytes, not {0}")]
     TooLong(usize),
-    /// A character outside `A-Z a-z 0-9 . _ -`.
-    #[error("the name of a drop file has only A-Z a-z 0-9 . _ -, not {0:?}")]
+    /// A character outside `A-Z a-z 0-9 . _ - +`.
+    #[error("the name of a drop file has only A-Z a-z 0-9 . _ - +, not {0:?}")]
     Character(char),
 }
 
@@ -91,6 +91,8 @@ mod tests {
         assert_eq!(FileName::new(""), Err(NameError::Empty));
         assert_eq!(FileName::new(".x"), Err(NameError::Start('.')));
         assert_eq!(FileName::new("-rf"), Err(NameError::Start('-')));
+        assert_eq!(FileName::new("+x"), Err(NameError::Start('+')));
+        assert!(FileName::new("OUTA_+49170_x.txt").is_ok());
         assert_eq!(FileName::new("a/b"), Err(NameError::Character('/')));
         assert_eq!(FileName::new("a\0b"), Err(NameError::Character('\0')));
         assert_eq!(FileName::new("ä"), Err(NameError::Character('ä')));

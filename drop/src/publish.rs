@@ -245,8 +245,7 @@ fn bring(
     shared.steps.reach(Step::Created, name);
     fill(&file, temp, write)?;
     shared.steps.reach(Step::Written, name);
-    fchmod(&file, Mode::from_raw_mode(shared.settings.file_mode)).map_err(failed("set a file's mode"))?;
-    fsync(&file).map_err(failed("sync a file"))?;
+    finish(shared, folders, &file)?;
     // Closed while it is still hidden, or the gateway would be told of a writer that closes a visible file.
     std::mem::drop(file);
     shared.steps.reach(Step::Synced, name);
@@ -274,8 +273,15 @@ fn bring(
     Ok((looked, How::Written))
 }
 
+/// Gives a written file its mode, and makes its content durable.
+pub(crate) fn finish(shared: &Shared, folders: &Folders, file: &File) -> Result<(), DropError> {
+    let failed = |doing| move |errno| DropError::from_errno(doing, &folders.temp.path, errno);
+    fchmod(file, Mode::from_raw_mode(shared.settings.file_mode)).map_err(failed("set a file's mode"))?;
+    fsync(file).map_err(failed("sync a file"))
+}
+
 /// Lets the caller write the content. An error is blamed on the disk or on the caller, whoever it came from.
-fn fill(
+pub(crate) fn fill(
     file: &File,
     temp: &Folder,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,

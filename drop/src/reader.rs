@@ -118,6 +118,18 @@ impl Claim {
         fs::read(&self.path)
     }
 
+    /// Says what became of it: a sidecar `ok`, `err`, `retry` or `result` with this text, which appears whole. To be
+    /// said before [`done`](Self::done).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn say(&self, suffix: &str, text: &str) -> io::Result<()> {
+        let sidecar = |name: String| self.original.with_file_name(name);
+        let hidden = sidecar(format!(".{}.{suffix}", self.name));
+        fs::write(&hidden, text)?;
+        fs::rename(&hidden, sidecar(format!("{}.{suffix}", self.name)))
+    }
+
     /// It has been dealt with: deletes it, which Postern reports as taken.
     ///
     /// # Errors

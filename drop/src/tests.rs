@@ -7,6 +7,7 @@ mod mounts;
 mod publish;
 mod quota;
 mod results;
+mod set;
 mod speed;
 mod watch;
 mod withdraw;

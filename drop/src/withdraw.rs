@@ -37,6 +37,7 @@ use crate::directory::{Folders, lock};
 use crate::folder::{Looked, shown};
 use crate::leftovers::{LeftoverState, marker, withdrawn};
 use crate::publish::{look_after, sync_names};
+use crate::set;
 use crate::step::Step;
 use crate::{DropDirectory, DropError, FileId, FileName, SeenBy};
 
@@ -84,6 +85,10 @@ impl DropDirectory {
             return self.not_there(&folders, name, was_there);
         }
         shared.steps.reach(Step::Hidden, text);
+        if let Err(error) = set::hide(shared, &folders, text) {
+            self.put_back(name)?;
+            return Err(error);
+        }
         if let Err(errno) = sync_names(shared, &folders) {
             // A power cut could bring it back later, so it must not count as withdrawn.
             self.put_back(name)?;
@@ -107,6 +112,7 @@ impl DropDirectory {
         let hidden = withdrawn(text);
         let wrap = |errno| DropError::from_errno("look at a file", &folders.temp.path, errno);
         let Some(looked) = folders.temp.look(&hidden).map_err(wrap)? else { return Ok(false) };
+        set::show(shared, &folders, text)?;
         match folders.temp.rename(&hidden, &folders.drop, text) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(false),
@@ -127,6 +133,10 @@ impl DropDirectory {
         let shared = &*self.shared;
         let folders = shared.folders();
         lock(&shared.unconfirmed).remove(name.as_str());
+        match set::members(&folders.temp, name.as_str()) {
+            Ok(members) => set::discard(shared, &folders, name.as_str(), &members),
+            Err(error) => tracing::debug!(%name, %error, "the files of a withdrawn set were not removed"),
+        }
         for file in [marker(name.as_str()), withdrawn(name.as_str())] {
             if let Err(error) = folders.temp.remove(&file) {
                 // It stays as a leftover until it is swept.

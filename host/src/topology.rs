@@ -63,7 +63,9 @@ impl Topology {
             if foreign.success_on != SuccessOn::Published {
                 policy.receipt_expires_after = foreign.common.expire_after.unwrap_or(SignedDuration::MAX);
             }
-            connectors.push(route_of(&foreign.common, DestinationRule::Space));
+            let one_recipient = foreign.profile.is_per_recipient();
+            let route = route_of(&foreign.common, DestinationRule::Space);
+            connectors.push(RouteConnector { one_recipient, ..route });
             rules.insert(
                 foreign.common.name.clone(),
                 Rules { outgoing: foreign.common.clone(), policy: Arc::new(policy) },
@@ -135,6 +137,7 @@ fn route_of(outgoing: &Outgoing, destination: DestinationRule) -> RouteConnector
         max_message_size: outgoing.max_message_size,
         enabled: outgoing.enabled,
         destination,
+        one_recipient: false,
     }
 }
 

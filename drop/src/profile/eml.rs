@@ -6,11 +6,53 @@
 //! takes the fields up to the first `Received` for the envelope and must not look for them further down, where the
 //! sender could have written them.
 
+use jiff::fmt::rfc2822;
+
+use super::name_pattern::checked;
+use super::{Content, FileSet, Letter, MessageLines, Unfit};
+
 /// The longest value of one header line, in bytes. RFC 5322 section 2.1.1 allows 998 in a line, name included.
 pub const MAX_VALUE: usize = 900;
 
 /// The longest `by`, `with` or `id` clause, in bytes: the three share a line.
 pub const MAX_CLAUSE: usize = 250;
+
+/// How the profile writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Eml {
+    /// How the lines of the message end. Those of the trace header do the same.
+    pub lines: MessageLines,
+}
+
+impl Eml {
+    /// The name of the file.
+    pub(super) fn main_name(id: &str) -> String {
+        format!("{id}.eml")
+    }
+
+    /// The file of a letter.
+    pub(super) fn render(&self, letter: &Letter<'_>) -> Result<FileSet, Unfit> {
+        let recipients: Vec<String> = letter.recipients.iter().map(|r| r.address.clone()).collect();
+        let envelope = &letter.envelope;
+        let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
+        let date = rfc2822::to_string(&zoned).unwrap_or_default();
+        let received = Received {
+            from: &envelope.client,
+            by: letter.host,
+            with: envelope.protocol,
+            id: letter.message_id,
+            date: &date,
+        };
+        let mut before =
+            header(&Trace { return_path: envelope.return_path, delivered_to: &recipients, received });
+        if self.lines == MessageLines::Lf {
+            // Nothing in it but its line ends has a CR.
+            before.retain(|byte| *byte != b'\r');
+        }
+        let content = Content::Message { before, line_end: self.lines };
+        Ok(FileSet::single(checked(Self::main_name(letter.id))?, content))
+    }
+}
 
 /// What the trace header says. Control characters in it are removed and values cut at [`MAX_VALUE`], so that
 /// nothing in it can begin a line of its own.

@@ -58,6 +58,7 @@ pub use limits::{Limit, LimitCounts, Limits, Shown, Unit};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use secret::Secret;
 pub use stats::AgentStats;
+pub use views::parse_cost;
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

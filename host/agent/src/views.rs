@@ -203,6 +203,18 @@ fn check(raw: &[u8], limits: &Limits) -> Result<u64, Unparsed> {
     Ok(needed)
 }
 
+/// About how many bytes parsing a message takes, for others who parse as the views do: the parser itself sets no bounds.
+///
+/// # Errors
+/// The reason, when that is more than the limits allow.
+pub fn parse_cost(raw: &[u8], limits: &Limits) -> Result<u64, String> {
+    let size = raw.len() as u64;
+    if size > limits.parse_bytes {
+        return Err(Unparsed::over(Limit::ParseBytes, limits, &format!("the message has {size} bytes")).why);
+    }
+    check(raw, limits).map_err(|unparsed| unparsed.why)
+}
+
 /// How often `word` (lower case, ASCII) stands in `raw` in any case.
 fn count_word(raw: &[u8], word: &[u8]) -> usize {
     let Some(first) = word.first() else { return 0 };

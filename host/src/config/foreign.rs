@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use postern_drop::Profile;
 
+use super::drop_profile;
 use super::gateway::Gateway;
 use super::outgoing::{ConnectorKind, Outgoing};
 use super::raw::{Section, Wrong};
@@ -16,8 +18,6 @@ use super::values::{
 pub const FILE_MODE: u32 = 0o640;
 /// `unclaimed_warn_after`: how long a file may lie before the gateway counts as dead.
 pub const UNCLAIMED_WARN_AFTER: SignedDuration = SignedDuration::from_hours(1);
-/// The profiles that are known: `eml`, a trace header and the message as it was received.
-pub const PROFILES: &[(&str, &str)] = &[("eml", "eml")];
 
 /// When a message counts as handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub struct ForeignConfig {
     pub temp_directory: Option<PathBuf>,
     /// Whether a missing drop directory is made.
     pub create_directory: bool,
-    /// The gateway's file format.
-    pub profile: String,
+    /// The gateway's file format, with its settings.
+    pub profile: Profile,
     /// How much may lie there.
     pub quota: Quota,
     /// Permission bits of the files.
@@ -88,7 +88,7 @@ impl ForeignConfig {
         let drop_directory = section.required("drop_directory", line, "write drop_directory = \"drop/NAME\"");
         let temp_directory = section.optional("temp_directory", line).map(|path| document.resolve(&path));
         let create_directory = section.or("create_directory", boolean, false);
-        let profile = section.or("profile", choice(PROFILES), PROFILES[0].1).to_owned();
+        let profile = drop_profile::read(section);
         let quota = Quota::read(&section.table("quota"));
         let file_mode = section.or("file_mode", file_mode, FILE_MODE);
         let gateway = Gateway::read(section);

@@ -12,6 +12,7 @@ mod checked;
 mod cross;
 mod delivery_agent;
 mod directories;
+mod drop_profile;
 mod foreign;
 mod gateway;
 mod host;

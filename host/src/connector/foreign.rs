@@ -24,12 +24,16 @@
 
 mod files;
 mod held;
+mod letter;
+mod names;
+mod numbers;
 mod record;
 mod results;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod unclaimed;
+mod view;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
@@ -37,10 +41,11 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_drop::{DropError, DropSettings, FileName, Profile, Published};
+use postern_drop::profile::Unfit;
+use postern_drop::{DropError, DropSettings, FileName, Published};
 use postern_model::{
-    Deferral, DeliveryReport, DeliveryRequest, Item, ItemId, NextHop, NotOpened, Receipt, ReceiptState,
-    Refusal, Response,
+    Deferral, DeliveryReport, DeliveryRequest, FailureClass, Item, ItemId, NextHop, NotOpened, Outcome,
+    Receipt, ReceiptState, RecipientOutcome, Refusal, Response,
 };
 use tokio::sync::oneshot;
 
@@ -104,7 +109,7 @@ pub struct ForeignConnector {
 /// Work for the threads that may block for as long as the file system likes.
 enum Job {
     /// A file is to be published.
-    Publish { request: DeliveryRequest, answer: oneshot::Sender<Result<Published, DropError>> },
+    Publish { request: DeliveryRequest, answer: oneshot::Sender<Result<Published, NotPublished>> },
     /// The hand-over of these files is durable: nothing will ask for them again.
     Confirm(Vec<FileName>),
     /// A file is to be taken back. `waits`: recipients wait for it, so it was published for certain. `jobs` is for how
@@ -186,7 +191,7 @@ pub fn settings(config: &ForeignConfig) -> DropSettings {
     settings.create = config.create_directory;
     settings.file_mode = config.file_mode;
     settings.quota = postern_drop::Quota { bytes: config.quota.bytes, files: config.quota.files };
-    settings.profile = Profile::default();
+    settings.profile = config.profile.clone();
     settings.habits = config.gateway.habits(settings.profile.habits());
     settings.watch = match config.watch {
         Watch::Auto => postern_drop::WatchMode::Auto,
@@ -206,16 +211,56 @@ fn taken(name: String, at: Timestamp, seen_by: &str) -> Receipt {
     }
 }
 
-/// The name of an item's file: always the same for the same item, so that a repeat after a crash is recognised.
-fn file_name(item: ItemId) -> FileName {
-    let name = format!("{item}.{}", Profile::default().extension());
-    FileName::new(name).expect("an item's id has only digits, letters, dots and dashes")
+/// Why a file could not be published.
+#[derive(Debug)]
+enum NotPublished {
+    /// The directory, or the writing; later it may work.
+    Directory(DropError),
+    /// This message can never become a file here.
+    Unfit(Unfit),
+    /// The item was made for one file, and its recipients need one each.
+    Several,
 }
 
-/// The item that a file belongs to.
-fn item_of(name: &str) -> Option<ItemId> {
-    let suffix = format!(".{}", Profile::default().extension());
-    name.strip_suffix(&suffix)?.parse().ok()
+impl From<DropError> for NotPublished {
+    fn from(error: DropError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+impl From<Unfit> for NotPublished {
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit)
+    }
+}
+
+/// What is reported when nothing was published.
+fn not_published(request: &DeliveryRequest, why: &NotPublished) -> DeliveryReport {
+    let faulty = |text: &str, class| DeliveryReport {
+        fault: Some(Deferral::new(451, (4, 3, 0), text, class)),
+        ..DeliveryReport::default()
+    };
+    match why {
+        NotPublished::Directory(error) => match refusal(error) {
+            Some(refusal) => DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() },
+            None => faulty(&error.to_string(), "content-rejected"),
+        },
+        NotPublished::Several => faulty(
+            "the message was queued before each recipient got a file of its own: write the old profile until it is gone",
+            "service-unavailable",
+        ),
+        NotPublished::Unfit(unfit) => {
+            let response = Response::new(554, unfit.status, &unfit.why);
+            let class = match unfit.status {
+                Unfit::ADDRESS_SYNTAX => "invalid-address",
+                Unfit::TOO_LONG | Unfit::TOO_LARGE => "too-large",
+                _ => "content-rejected",
+            };
+            let failed = Outcome::Failed { response, class: FailureClass::new(class) };
+            let outcomes = request.recipients().map(|r| RecipientOutcome::new(r.index, failed.clone()));
+            DeliveryReport { outcomes: outcomes.collect(), ..DeliveryReport::default() }
+        }
+    }
 }
 
 /// The lock, also after a panic elsewhere: what it guards is changed in single steps and stays consistent.
@@ -282,7 +327,11 @@ impl Connector for ForeignConnector {
 
     fn withdraw<'a>(&'a self, item: &'a Item) -> BoxFuture<'a, Withdrawal> {
         Box::pin(async move {
-            let (file, waits) = (file_name(item.id), item.pending().next().is_some());
+            let waits = item.pending().next().is_some();
+            // One that has no name yet was never published.
+            let Some(file) = self.shared.names.file_of(item) else {
+                return Withdrawal::without(Whereabouts::Nothing);
+            };
             if waits && self.shared.is_taken_on_record(item, &file) {
                 // The gateway has it, and only its result is waited for: there is nothing to take back.
                 return Withdrawal::without(Whereabouts::Nothing);
@@ -349,13 +398,7 @@ impl Connection for DropLine {
             let Ok(result) = published.await else { return gone() };
             match result {
                 Ok(published) => self.shared.report(request, &published),
-                Err(error) => match refusal(&error) {
-                    Some(refusal) => DeliveryReport { refusal: Some(refusal), ..DeliveryReport::default() },
-                    None => DeliveryReport {
-                        fault: Some(Deferral::new(451, (4, 3, 0), &error.to_string(), "content-rejected")),
-                        ..DeliveryReport::default()
-                    },
-                },
+                Err(why) => not_published(request, &why),
             }
         })
     }

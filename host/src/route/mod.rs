@@ -50,6 +50,8 @@ pub struct RouteConnector {
     pub enabled: bool,
     /// What the destinations of its next hops are.
     pub destination: DestinationRule,
+    /// Whether each recipient is an item of its own, since the far end takes one at a time.
+    pub one_recipient: bool,
 }
 
 /// Everything that routing knows.
@@ -139,6 +141,7 @@ pub enum Exclusion {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The recipients of each next hop in the order of the envelope; next hops in the order of their first recipients.
+    /// Where a connector takes one recipient at a time, its next hop stands once for each.
     pub groups: Vec<(NextHop, Vec<Recipient>)>,
     /// The recipients that go nowhere, in the order of the envelope.
     pub unroutable: Vec<(Recipient, NoRoute)>,
@@ -180,6 +183,7 @@ impl RouteTable {
         for mut recipient in recipients {
             match self.resolve(&recipient.address, size).applied_to(&mut recipient) {
                 Err(reason) => plan.unroutable.push((recipient, reason)),
+                Ok(next_hop) if self.takes_one(&next_hop) => plan.groups.push((next_hop, vec![recipient])),
                 Ok(next_hop) => {
                     let place = *places.entry(next_hop.clone()).or_insert_with(|| {
                         plan.groups.push((next_hop, Vec::new()));
@@ -190,6 +194,10 @@ impl RouteTable {
             }
         }
         plan
+    }
+
+    fn takes_one(&self, hop: &NextHop) -> bool {
+        self.connectors.iter().any(|connector| connector.one_recipient && connector.name == hop.connector)
     }
 
     /// The next hop that a rewritten address gets where it must go over this connector; `None` when that does not serve

@@ -16,6 +16,7 @@ fn connector(name: &str, kind: ConnectorKind, spaces: &[&str]) -> RouteConnector
             ConnectorKind::Foreign => DestinationRule::Space,
             ConnectorKind::Send => DestinationRule::Fixed("mail.example:25".into()),
         },
+        one_recipient: false,
     }
 }
 
@@ -292,4 +293,17 @@ fn the_way_over_a_given_connector_is_its_best_space_or_none() {
         table.hop_over("internet", &mail).map(|hop| hop.connector.to_string()).as_deref(),
         Some("internet")
     );
+}
+
+#[test]
+fn a_connector_that_takes_one_recipient_gets_each_alone_and_others_are_not_split() {
+    let mut table = table();
+    table.connectors[1].one_recipient = true;
+    let to = ["SMS:+1", "FAX:+2", "SMS:+3", "FAX:+4"];
+    let recipients = (0..).zip(to).map(|(index, to)| Recipient::new(index, address(to))).collect();
+    let plan = table.plan(recipients, None);
+    let groups: Vec<(String, Vec<u32>)> =
+        plan.groups.iter().map(|(n, r)| (n.to_string(), r.iter().map(|r| r.index).collect())).collect();
+    let expected = [("pbx/SMS:*", vec![0]), ("fax/FAX:*", vec![1, 3]), ("pbx/SMS:*", vec![2])];
+    assert_eq!(groups, expected.map(|(n, r)| (n.to_owned(), r)));
 }

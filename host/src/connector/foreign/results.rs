@@ -14,7 +14,7 @@ use postern_drop::{About, Collected, FileName, Found, Interest, Outcome, ResultW
 use postern_model::{Deferral, FailureClass, Receipt, ReceiptState, Response};
 
 use super::shared::Shared;
-use super::{item_of, lock, taken};
+use super::{lock, taken};
 
 /// What the id of the receipt for a result has behind the file's name.
 pub const SUFFIX: &str = "#result";
@@ -119,7 +119,7 @@ impl Shared {
     }
 
     fn interest(&self, file: &str) -> Interest {
-        match item_of(file) {
+        match self.names.item_of(file) {
             None => Interest::Stranger,
             Some(_) if lock(&self.files).awaits_result_of(file) => Interest::Waiting,
             Some(item) if (self.is_queued)(item) => Interest::Waiting,

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
-use postern_drop::profile::eml;
 use postern_drop::{
     DirectoryId, DropDirectory, DropError, DropSettings, FileName, GoneReason, Known, PickupEvent, Published,
     SeenBy, Watcher, Withdrawn,
@@ -18,11 +16,12 @@ use postern_model::{
 };
 
 use super::files::Files;
+use super::names::Names;
 use super::results::{self, Collector};
 use super::{
     ConnectorState, End, HeldFiles, IsQueued, Record, Role, SettleReceipts, Surroundings, Whereabouts,
 };
-use super::{file_name, item_of, lock, needs_reopening, settings, taken};
+use super::{NotPublished, letter, lock, needs_reopening, settings, taken};
 use crate::config::{ForeignConfig, HostConfig, SuccessOn};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
@@ -31,6 +30,8 @@ use crate::metrics::Metrics;
 const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
 /// How often they are looked for while the directory is open.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How many numbers are tried for one file, since files of others have the names.
+const MAX_NUMBERS: u32 = 1000;
 /// How often somebody is told that files lie about.
 const UNCLAIMED_REPEAT: SignedDuration = SignedDuration::from_hours(1);
 
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     host_name: String,
     pub(super) settings: DropSettings,
+    /// What files are called.
+    pub(super) names: Names,
     success_on: SuccessOn,
     /// After what time a file counts as taken that the gateway leaves.
     pub(super) remove_after: Option<SignedDuration>,
@@ -105,6 +108,7 @@ impl Shared {
         Self {
             name: config.common.name.clone(),
             host_name: host.name.clone(),
+            names: Names::new(config, host, surroundings.is_queued.clone()),
             settings: settings(config),
             success_on: config.success_on,
             remove_after: config.gateway.remove_after.and_then(|after| SignedDuration::try_from(after).ok()),
@@ -128,14 +132,14 @@ impl Shared {
         }
     }
 
-    pub(super) fn publish(self: &Arc<Self>, request: &DeliveryRequest) -> Result<Published, DropError> {
+    pub(super) fn publish(self: &Arc<Self>, request: &DeliveryRequest) -> Result<Published, NotPublished> {
         self.start();
-        let published = self.directory().and_then(|(directory, number)| {
+        let published = self.directory().map_err(NotPublished::from).and_then(|(directory, number)| {
             let published = self.write(&directory, request)?;
             self.published(&published, number)?;
             Ok(published)
         });
-        if let Err(error) = &published
+        if let Err(NotPublished::Directory(error)) = &published
             && needs_reopening(error)
         {
             lock(&self.open).take();
@@ -144,24 +148,39 @@ impl Shared {
         published
     }
 
-    fn write(&self, directory: &DropDirectory, request: &DeliveryRequest) -> Result<Published, DropError> {
-        let recipients: Vec<String> = request.recipients().map(|r| r.address.display()).collect();
-        let header = self.trace(request, &recipients);
-        let size = header.len() as u64 + request.content.size();
-        let write = |out: &mut dyn std::io::Write| {
-            out.write_all(&header)?;
-            std::io::copy(&mut request.content.reader()?, out).map(|_| ())
-        };
-        let name = file_name(request.item.id);
-        if self.success_on == SuccessOn::Result && request.attempt > 1 && !directory.is_unconfirmed(&name) {
-            self.results.clear(&name)?;
+    fn write(&self, directory: &DropDirectory, request: &DeliveryRequest) -> Result<Published, NotPublished> {
+        let profile = &self.settings.profile;
+        let mut letter = letter::Owned::new(request, &self.host_name);
+        if profile.is_per_recipient() && letter.recipients() > 1 {
+            return Err(NotPublished::Several);
         }
-        let published = directory.publish(&name, write, size);
-        if matches!(published, Err(DropError::Uncertain { .. })) {
-            // It may lie there, whatever the queue says.
-            self.note(name.as_str(), &directory.identity());
+        letter.see(&request.content, profile.wishes())?;
+        let mut tries = 0;
+        loop {
+            let number = self.names.number(&request.item, tries > 0)?;
+            let set = profile.render(&letter.letter(number))?;
+            let name = &set.main.name;
+            if self.success_on == SuccessOn::Result && request.attempt > 1 && !directory.is_unconfirmed(name)
+            {
+                self.results.clear(name)?;
+            }
+            let published =
+                directory.publish_set(&set, &letter::Source(&request.content), request.content.size());
+            match published {
+                // The counter went round, or begins anew in a directory that is not empty.
+                Err(DropError::Collision { by: "another file", .. })
+                    if number.is_some() && tries < MAX_NUMBERS =>
+                {
+                    tries += 1;
+                }
+                Err(error @ DropError::Uncertain { .. }) => {
+                    // It may lie there, whatever the queue says.
+                    self.note(name.as_str(), &directory.identity());
+                    return Err(error.into());
+                }
+                published => return Ok(published?),
+            }
         }
-        published
     }
 
     /// Takes note of a file that can be seen, before anybody is told that it is published.
@@ -367,7 +386,7 @@ impl Shared {
     /// again; the rest is done with. It comes before any watcher starts.
     fn end_withdrawals(&self, directory: &DropDirectory) -> Result<(), DropError> {
         for file in directory.withdrawn()? {
-            let Some(item) = item_of(file.as_str()) else { continue };
+            let Some(item) = self.names.item_of(file.as_str()) else { continue };
             if self.held.contains(file.as_str()) {
                 continue;
             }
@@ -492,7 +511,8 @@ impl Shared {
     /// Removes what a crash or a lost confirmation left behind. It is only needed while its item is in the queue, where
     /// it prevents a double.
     fn sweep(&self, directory: &DropDirectory) -> Result<(), DropError> {
-        let needed = |name: &FileName| item_of(name.as_str()).is_some_and(|item| (self.is_queued)(item));
+        let needed =
+            |name: &FileName| self.names.item_of(name.as_str()).is_some_and(|item| (self.is_queued)(item));
         let swept = directory.sweep(LEFTOVER_AGE, needed)?;
         if swept > 0 {
             tracing::info!(connector = %self.name, files = swept, "leftovers in the temp folder removed");
@@ -520,9 +540,12 @@ impl Shared {
             None => return,
             Some(open) => open.swept = Instant::now(),
         }
-        let is_queued = |name: &str| item_of(name).is_some_and(|item| (self.is_queued)(item));
+        let is_queued = |name: &str| self.names.item_of(name).is_some_and(|item| (self.is_queued)(item));
         let age = SignedDuration::try_from(LEFTOVER_AGE).expect("an hour is in range");
         lock(&self.files).prune(Timestamp::now(), age, is_queued);
+        if let Err(error) = self.names.prune() {
+            tracing::warn!(connector = %self.name, %error, "the record of file numbers could not be made shorter");
+        }
         if let Err(error) = self.sweep(&directory) {
             tracing::warn!(connector = %self.name, %error, "leftovers in the temp folder could not be removed");
         }
@@ -540,26 +563,6 @@ impl Shared {
 
     fn set_state(&self, state: ConnectorState) {
         *lock(&self.state) = state;
-    }
-
-    fn trace(&self, request: &DeliveryRequest, recipients: &[String]) -> Vec<u8> {
-        let envelope = &request.message.envelope;
-        let helo = envelope.helo.as_deref().unwrap_or("unknown");
-        let from = match envelope.client {
-            Some(ip) => format!("{helo} ([{ip}])"),
-            None => String::new(),
-        };
-        let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
-        let date = rfc2822::to_string(&zoned).unwrap_or_default();
-        let id = request.message.id.to_string();
-        let received = eml::Received {
-            from: &from,
-            by: &self.host_name,
-            with: &envelope.protocol,
-            id: &id,
-            date: &date,
-        };
-        eml::header(&eml::Trace { return_path: &envelope.reverse_path, delivered_to: recipients, received })
     }
 
     // ---- what is told ----

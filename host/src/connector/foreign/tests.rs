@@ -151,7 +151,7 @@ impl Site {
 }
 
 fn name(item: &Item) -> String {
-    file_name(item.id).to_string()
+    format!("{}.eml", item.id)
 }
 
 /// The item, with its recipients waiting for its file.
