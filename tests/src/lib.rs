@@ -6,11 +6,13 @@
 
 pub mod cli;
 pub mod dsn;
+pub mod far_program;
 pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod left_out;
 pub mod messages;
+pub mod modem;
 pub mod multipart;
 pub mod site;
 pub mod smtp_client;
@@ -19,8 +21,10 @@ pub mod wait;
 pub mod webhook_server;
 
 pub use cli::Answer;
+pub use far_program::{GammuSmsd, Smsd};
 pub use gateway::Gateway;
 pub use host::Host;
+pub use modem::Modem;
 pub use site::Site;
 pub use smtp_client::SmtpClient;
 pub use smtp_sink::SmtpSink;
