@@ -318,6 +318,7 @@ impl Factory {
         }
         let mut settings = RuntimeConfig::new(host.data_directory.join("agent-cache"));
         settings.max_instances = host.max_agent_instances;
+        settings.max_large_instances = host.max_large_agent_instances;
         settings.parse_budget = host.agent_parse_budget;
         let runtime = Runtime::new(settings).map_err(|e| StartError::Runtime(e.to_string()))?;
         Ok(made.insert(runtime).clone())

@@ -566,6 +566,7 @@ pub fn inspect_agent(file: &Path) -> Result<serde_json::Value, String> {
         "accepts": about.accepts,
         "max_size": about.max_size,
         "contract": agent.contract(),
+        "size": agent.size().word(),
         "sha256": agent.digest(),
         "bytes": size,
         "imports": agent.imports(),

@@ -25,6 +25,7 @@ use crate::limits::{Limit, LimitCounts};
 use crate::outcome;
 use crate::runtime::Runtime;
 use crate::secret::Masks;
+use crate::size::Size;
 use crate::state::Shared;
 use crate::stats::{AgentStats, Stats};
 use crate::tcp::TcpDoor;
@@ -306,9 +307,10 @@ impl Agent {
         let component = runtime.cache().component(runtime.engine(), &wasm, &digest).map_err(|error| {
             LoadError::Compile { path: path.clone(), error: one_line(&format!("{error:#}"), 500) }
         })?;
+        let size = Size::of(&wasm, &component);
         drop(wasm);
         let (imports, exports) = names(runtime, &component);
-        let (prepared, contract) = prepare(runtime, &component, &path, &imports, &exports)?;
+        let (prepared, contract) = prepare(runtime, &component, size, &path, &imports, &exports)?;
         let wanted = spec.delivery_protocol.clone();
         let authorities = authorities(&spec)?;
         let shared = share(runtime, spec, authorities.as_ref(), witness)?;
@@ -386,6 +388,12 @@ impl Agent {
     #[must_use]
     pub fn has_other_folders_by_now(&self) -> bool {
         self.0.shared.directories.have_changed()
+    }
+
+    /// Which of the host's pools its instances come from.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.0.prepared.size
     }
 
     /// The interfaces that the component imports.
@@ -555,15 +563,16 @@ async fn start(
     phase: Phase,
     limit: Limit,
 ) -> Result<Instance, Fault> {
-    let slot = match runtime.free_slot() {
+    let size = prepared.size;
+    let slot = match runtime.free_slot(size) {
         Some(slot) => Some(slot),
         None => {
-            shared.stats.limit(Limit::Instances);
-            runtime.slot(shared.limits.slot_wait).await
+            shared.stats.limit(runtime.instances(size).0);
+            runtime.slot(size, shared.limits.slot_wait).await
         }
     };
     let Some(slot) = slot else {
-        let fault = Fault::no_slot(phase, &shared.limits, runtime.config().max_instances);
+        let fault = Fault::no_slot(phase, &shared.limits, runtime.instances(size));
         shared.stats.limit(Limit::SlotWait);
         shared.stats.fault(&fault);
         return Err(fault);
@@ -666,6 +675,7 @@ fn names(runtime: &Runtime, component: &Component) -> (Vec<String>, Vec<String>)
 fn prepare(
     runtime: &Runtime,
     component: &Component,
+    size: Size,
     path: &Path,
     imports: &[String],
     exports: &[String],
@@ -700,7 +710,7 @@ fn prepare(
         probe: has("probe"),
     };
     let load = contract.find(&pre, interfaces).map_err(|error| not_an_agent(text(&error)))?;
-    Ok((Prepared { pre, load, interfaces }, version.to_owned()))
+    Ok((Prepared { pre, load, interfaces, size }, version.to_owned()))
 }
 
 fn share(

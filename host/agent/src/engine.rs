@@ -7,26 +7,29 @@ use wasmtime::{
 };
 
 use crate::RuntimeConfig;
+use crate::size::{LARGE, Needs, ORDINARY};
 
-/// Core instances that the pool holds for each agent instance: what a Python component needs.
-const CORE_INSTANCES_PER_INSTANCE: u32 = 64;
-/// Tables that the pool holds for each agent instance.
-const TABLES_PER_INSTANCE: u32 = 8;
-/// Memories that the pool holds in all, beyond one for each instance.
-const SPARE_MEMORIES: u32 = 64;
 /// Memory of a slot that stays mapped between two instances; less would cost page faults on every fresh instance.
 const KEEP_RESIDENT: usize = 1 << 20;
 
 /// Builds the engine that every agent of one [`crate::Runtime`] shares.
 pub(crate) fn build(config: &RuntimeConfig) -> Result<Engine> {
-    let slots = config.max_instances;
+    let (ordinary, large) = (config.max_instances, config.max_large_instances);
+    let slots = ordinary.saturating_add(large);
+    // Each size has places of its own: that many instances, each with all that one may need.
+    let places = |need: fn(&Needs) -> u32| {
+        ordinary.saturating_mul(need(&ORDINARY)).saturating_add(large.saturating_mul(need(&LARGE)))
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_INSTANCE))
-        .total_memories(slots.saturating_add(SPARE_MEMORIES))
-        .total_tables(slots.saturating_mul(TABLES_PER_INSTANCE))
+        .total_core_instances(places(|needs| needs.core_instances))
+        .total_memories(places(|needs| needs.memories))
+        .total_tables(places(|needs| needs.tables))
         // A store keeps its fiber stack while it is idle.
         .total_stacks(slots)
+        .max_core_instances_per_component(LARGE.core_instances)
+        .max_memories_per_component(LARGE.memories)
+        .max_tables_per_component(LARGE.tables)
         .max_tables_per_module(8)
         .max_memories_per_module(4)
         .max_component_instance_size(4 << 20)

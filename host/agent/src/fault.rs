@@ -94,11 +94,11 @@ impl Fault {
     }
 
     /// No instance for a call, of as many as the host may have.
-    pub(crate) fn no_slot(phase: Phase, limits: &Limits, slots: u32) -> Self {
+    pub(crate) fn no_slot(phase: Phase, limits: &Limits, (limit, slots): (Limit, u32)) -> Self {
         let cause = format!(
-            "all {slots} agent instances of this host are in use (limits {}, {})",
+            "all {slots} agent instances of its size in this host are in use (limits {}, {})",
             limits.shown(Limit::SlotWait),
-            Limit::Instances.with(slots.into())
+            limit.with(slots.into())
         );
         Self { kind: FaultKind::NoSlot, phase, cause, findings: Box::default() }
     }

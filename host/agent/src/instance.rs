@@ -11,6 +11,7 @@ use crate::Interfaces;
 use crate::contract::{self, Guest};
 use crate::fault::{Fault, Phase};
 use crate::limits::{Limit, Limits};
+use crate::size::Size;
 use crate::state::{Shared, State};
 
 /// A component, linked and with its exports found.
@@ -20,6 +21,7 @@ pub(crate) struct Prepared {
     pub(crate) load: contract::Load,
     /// The optional interfaces that it has.
     pub(crate) interfaces: Interfaces,
+    pub(crate) size: Size,
 }
 
 /// One live guest. Dropping it frees everything that it had.

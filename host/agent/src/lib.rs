@@ -36,6 +36,7 @@ mod precompiled;
 mod runtime;
 mod secret;
 mod senses;
+mod size;
 mod sockets;
 mod state;
 mod stats;
@@ -57,6 +58,7 @@ pub use latency::Latency;
 pub use limits::{Limit, LimitCounts, Limits, Shown, Unit};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use secret::Secret;
+pub use size::Size;
 pub use stats::AgentStats;
 pub use views::parse_cost;
 

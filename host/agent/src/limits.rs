@@ -93,7 +93,7 @@ macro_rules! limits {
             pub fn value(&self, limit: Limit) -> Option<u64> {
                 match limit {
                     $(Limit::$variant => Some(self.$field.number()),)+
-                    Limit::Instances | Limit::ParseBudget | Limit::State => None,
+                    Limit::Instances | Limit::LargeInstances | Limit::ParseBudget | Limit::State => None,
                 }
             }
 
@@ -101,7 +101,7 @@ macro_rules! limits {
             pub fn set(&mut self, limit: Limit, value: u64) {
                 match limit {
                     $(Limit::$variant => self.$field = Quantity::of(value),)+
-                    Limit::Instances | Limit::ParseBudget | Limit::State => {}
+                    Limit::Instances | Limit::LargeInstances | Limit::ParseBudget | Limit::State => {}
                 }
             }
         }
@@ -110,8 +110,10 @@ macro_rules! limits {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Limit {
             $($(#[doc = $doc])+ $variant,)+
-            /// Live instances of all agents together; an open beyond it waits. Of the whole host.
+            /// Live instances of all ordinary agents together; an open beyond it waits. Of the whole host.
             Instances,
+            /// Live instances of all large agents together; an open beyond it waits. Of the whole host.
+            LargeInstances,
             /// Memory for parsed messages, all agents together; a parse beyond it waits. Of the whole host.
             ParseBudget,
             /// Bytes of an agent's kept state. A grant.
@@ -120,7 +122,7 @@ macro_rules! limits {
 
         impl Limit {
             /// All of them, in the order of their declaration.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+ Self::Instances, Self::ParseBudget, Self::State];
+            pub const ALL: &[Self] = &[$(Self::$variant,)+ Self::Instances, Self::LargeInstances, Self::ParseBudget, Self::State];
 
             /// Its name in reasons and metrics: its key in the connector's table `limits`, or a longer key that tells
             /// where else it is set.
@@ -129,6 +131,7 @@ macro_rules! limits {
                 match self {
                     $(Self::$variant => stringify!($field),)+
                     Self::Instances => "host.max_agent_instances",
+                    Self::LargeInstances => "host.max_large_agent_instances",
                     Self::ParseBudget => "host.agent_parse_budget",
                     Self::State => "grants.state",
                 }
@@ -139,7 +142,7 @@ macro_rules! limits {
             pub fn unit(self) -> Unit {
                 match self {
                     $(Self::$variant => Unit::$unit,)+
-                    Self::Instances => Unit::Count,
+                    Self::Instances | Self::LargeInstances => Unit::Count,
                     Self::ParseBudget | Self::State => Unit::Bytes,
                 }
             }
@@ -150,7 +153,7 @@ macro_rules! limits {
             pub fn range(self) -> Option<RangeInclusive<u64>> {
                 match self {
                     $(Self::$variant => Some($range),)+
-                    Self::Instances | Self::ParseBudget | Self::State => None,
+                    Self::Instances | Self::LargeInstances | Self::ParseBudget | Self::State => None,
                 }
             }
         }
@@ -293,6 +296,7 @@ impl Limit {
                 | Self::DetailText
                 | Self::TextViewBytes
                 | Self::Instances
+                | Self::LargeInstances
         )
     }
 

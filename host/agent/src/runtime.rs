@@ -14,7 +14,8 @@ use crate::agent::{Agent, AgentSpec, LoadError};
 use crate::cache::Cache;
 use crate::egress::{Network, SystemNetwork, SystemRoots};
 use crate::epoch::EpochClock;
-use crate::limits::LimitCounts;
+use crate::limits::{Limit, LimitCounts};
+use crate::size::Size;
 use crate::state::State;
 use crate::views::ParseBudget;
 use crate::{contract, directory, engine, senses, sockets};
@@ -24,8 +25,11 @@ use crate::{contract, directory, engine, senses, sockets};
 pub struct RuntimeConfig {
     /// Where compiled components are kept. Created with mode 0700; must be ours and writable by nobody else.
     pub cache_directory: PathBuf,
-    /// Agent instances alive at one time in the whole host. Default 512.
+    /// Agent instances alive at one time in the whole host, of those that are no larger than a compiled language makes
+    /// them. Default 512.
     pub max_instances: u32,
+    /// Instances of larger agents ([`Size::Large`]) alive at one time in the whole host. Default 32.
+    pub max_large_instances: u32,
     /// Threads that run guests. Default: one for each processor.
     pub worker_threads: usize,
     /// How often a running guest is interrupted, so that others get their turn. Default 1 ms.
@@ -47,6 +51,7 @@ impl RuntimeConfig {
         Self {
             cache_directory: cache_directory.into(),
             max_instances: 512,
+            max_large_instances: 32,
             worker_threads: std::thread::available_parallelism().map_or(2, usize::from),
             epoch: Duration::from_micros(500),
             memory_ceiling: 256 << 20,
@@ -81,6 +86,7 @@ struct Inner {
     linker: Linker<State>,
     cache: Cache,
     slots: Arc<Semaphore>,
+    large_slots: Arc<Semaphore>,
     config: RuntimeConfig,
     parse_budget: ParseBudget,
     roots: SystemRoots,
@@ -122,6 +128,7 @@ impl Runtime {
             linker,
             cache,
             slots: Arc::new(Semaphore::new(config.max_instances as usize)),
+            large_slots: Arc::new(Semaphore::new(config.max_large_instances as usize)),
             parse_budget: ParseBudget::new(config.parse_budget),
             roots: SystemRoots::default(),
             limits_at_load: Mutex::default(),
@@ -161,7 +168,7 @@ impl Runtime {
         self.0.limits_at_load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Instances that could be made now.
+    /// Instances of ordinary agents that could be made now.
     #[must_use]
     pub fn free_instances(&self) -> usize {
         self.0.slots.available_permits()
@@ -195,14 +202,35 @@ impl Runtime {
         &self.0.roots
     }
 
+    /// Instances of large agents that could be made now.
+    #[must_use]
+    pub fn free_large_instances(&self) -> usize {
+        self.0.large_slots.available_permits()
+    }
+
+    fn slots(&self, size: Size) -> Arc<Semaphore> {
+        match size {
+            Size::Ordinary => self.0.slots.clone(),
+            Size::Large => self.0.large_slots.clone(),
+        }
+    }
+
     /// The right to one instance, or nothing when all are taken now.
-    pub(crate) fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.slots.clone().try_acquire_owned().ok()
+    pub(crate) fn free_slot(&self, size: Size) -> Option<OwnedSemaphorePermit> {
+        self.slots(size).try_acquire_owned().ok()
     }
 
     /// The right to one instance, or nothing when all are taken for so long.
-    pub(crate) async fn slot(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
-        tokio::time::timeout(patience, self.0.slots.clone().acquire_owned()).await.ok()?.ok()
+    pub(crate) async fn slot(&self, size: Size, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(patience, self.slots(size).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// The limit on instances of this size.
+    pub(crate) fn instances(&self, size: Size) -> (Limit, u32) {
+        match size {
+            Size::Ordinary => (Limit::Instances, self.0.config.max_instances),
+            Size::Large => (Limit::LargeInstances, self.0.config.max_large_instances),
+        }
     }
 }
 

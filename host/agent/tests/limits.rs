@@ -69,7 +69,7 @@ const NESTED: &str = "Content-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\nx\r
 
 /// [`Limit::ParseBudget`] is shown beside the views, where it can be seen that somebody waits; [`Limit::Instances`] and
 /// [`Limit::SlotWait`] below, since it takes two.
-const ELSEWHERE: [Limit; 3] = [Limit::ParseBudget, Limit::Instances, Limit::SlotWait];
+const ELSEWHERE: [Limit; 4] = [Limit::ParseBudget, Limit::Instances, Limit::LargeInstances, Limit::SlotWait];
 
 const CASES: &[Case] = &[
     case(Limit::Memory, 8 << 20, "hostile/memory-bomb", Call::Deliver),

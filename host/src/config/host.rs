@@ -20,7 +20,9 @@ use super::values::{
 pub const DATA_DIRECTORY: &str = "data";
 /// `host.shutdown_grace`: how long deliveries under way may take to end.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
-/// `host.max_agent_instances`: live instances of all agents together.
+/// `host.max_large_agent_instances`: live instances of all large agents together.
+pub const MAX_LARGE_AGENT_INSTANCES: u32 = 32;
+/// `host.max_agent_instances`: live instances of all other agents together.
 pub const MAX_AGENT_INSTANCES: u32 = 512;
 /// `host.agent_parse_budget`: memory for messages that are parsed for agents, all together, in bytes.
 pub const AGENT_PARSE_BUDGET: u64 = 256 << 20;
@@ -80,6 +82,8 @@ pub struct HostConfig {
     pub on_store_failure: OnStoreFailure,
     /// How many instances of all agents together may be alive.
     pub max_agent_instances: u32,
+    /// Live instances of all large agents together.
+    pub max_large_agent_instances: u32,
     /// Memory for messages that are parsed for agents, all together, in bytes.
     pub agent_parse_budget: u64,
     /// How many settlements a connection may have in flight.
@@ -118,6 +122,8 @@ impl HostConfig {
         let shutdown_grace = section.or("shutdown_grace", grace, SHUTDOWN_GRACE);
         let failures = choice(&[("end", OnStoreFailure::End), ("stay", OnStoreFailure::Stay)]);
         let on_store_failure = section.or("on_store_failure", failures, OnStoreFailure::End);
+        let max_large_agent_instances =
+            section.or("max_large_agent_instances", number(1, 1000), MAX_LARGE_AGENT_INSTANCES);
         let max_agent_instances = section.or("max_agent_instances", number(1, 10_000), MAX_AGENT_INSTANCES);
         let agent_parse_budget =
             section.or("agent_parse_budget", size(1 << 20, 64 << 30), AGENT_PARSE_BUDGET);
@@ -142,6 +148,7 @@ impl HostConfig {
             shutdown_grace,
             on_store_failure,
             max_agent_instances,
+            max_large_agent_instances,
             agent_parse_budget,
             settle_window,
             content_cache,

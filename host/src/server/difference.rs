@@ -125,6 +125,7 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.shutdown_grace", was.shutdown_grace != is.shutdown_grace),
         ("host.on_store_failure", was.on_store_failure != is.on_store_failure),
         ("host.max_agent_instances", was.max_agent_instances != is.max_agent_instances),
+        ("host.max_large_agent_instances", was.max_large_agent_instances != is.max_large_agent_instances),
         ("host.agent_parse_budget", was.agent_parse_budget != is.agent_parse_budget),
         ("host.settle_window", was.settle_window != is.settle_window),
         ("host.content_cache", was.content_cache != is.content_cache),

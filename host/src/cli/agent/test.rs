@@ -45,7 +45,7 @@ pub fn run(common: &Common, arguments: &TestArguments) -> CliResult {
     let spec = spec(common, arguments)?;
     let cache = tempfile::tempdir().map_err(CliError::failed)?;
     let mut settings = RuntimeConfig::new(cache.path());
-    settings.max_instances = INSTANCES;
+    (settings.max_instances, settings.max_large_instances) = (INSTANCES, INSTANCES);
     let runtime = Runtime::new(settings).map_err(CliError::failed)?;
     let mut screen = Screen::new(common.json);
     let verdicts = conformance::run(&runtime, &spec, arguments.calls, &mut |progress| screen.show(progress));
