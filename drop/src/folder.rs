@@ -173,6 +173,11 @@ impl Folder {
     /// makes a file of that very name in between would lose it. Linking and unlinking instead would be safe from
     /// that, but a crash between the two looks like a file that was never published, and makes a double.
     pub(crate) fn rename(&self, old: &str, to: &Self, new: &str) -> rustix::io::Result<()> {
+        self.rename_os(OsStr::new(old), to, OsStr::new(new))
+    }
+
+    /// As [`Self::rename`], for names that strangers chose.
+    pub(crate) fn rename_os(&self, old: &OsStr, to: &Self, new: &OsStr) -> rustix::io::Result<()> {
         match renameat_with(&self.fd, old, &to.fd, new, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match to.look(new)? {
                 Some(_) => Err(Errno::EXIST),
@@ -180,6 +185,19 @@ impl Folder {
             },
             result => result,
         }
+    }
+
+    /// Removes a name that a stranger chose; one that is not there is no error.
+    pub(crate) fn remove_os(&self, name: &OsStr) -> rustix::io::Result<()> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The open directory itself.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
     /// Removes a name; one that is not there is no error. Tells whether it was there.

@@ -20,6 +20,7 @@ mod folder;
 mod group_sync;
 pub mod habits;
 mod identity;
+pub mod intake;
 mod ledger;
 mod leftovers;
 mod name;

@@ -6,6 +6,7 @@
 mod code_page;
 mod custom;
 pub mod eml;
+pub mod exchange;
 mod file_set;
 mod gammu;
 mod json;
