@@ -49,6 +49,8 @@ pub enum Profile {
     Parts(Parts),
     /// For the SMS Server Tools 3.
     Smstools(Smstools),
+    /// The envelope as Exchange writes it, then the message behind the header firewall. See [`exchange`].
+    Exchange,
     /// For gammu-smsd.
     Gammu(Gammu),
     /// As the settings say.
@@ -74,11 +76,13 @@ pub struct Wishes {
     pub checksum: bool,
     /// [`Letter::number`].
     pub number: bool,
+    /// [`Letter::block`].
+    pub block: bool,
 }
 
 impl Profile {
     /// The words in the configuration.
-    pub const NAMES: &[&str] = &["eml", "json", "parts", "smstools", "gammu", "custom"];
+    pub const NAMES: &[&str] = &["eml", "json", "parts", "smstools", "gammu", "custom", "exchange"];
 
     /// The word in the configuration.
     #[must_use]
@@ -90,6 +94,7 @@ impl Profile {
             Self::Smstools(_) => "smstools",
             Self::Gammu(_) => "gammu",
             Self::Custom(_) => "custom",
+            Self::Exchange => "exchange",
         }
     }
 
@@ -109,6 +114,7 @@ impl Profile {
         let none = Wishes::default();
         match self {
             Self::Eml(_) => none,
+            Self::Exchange => Wishes { block: true, ..none },
             Self::Json(_) => Wishes { header: true, checksum: true, ..none },
             Self::Parts(_) => Wishes { header: true, text: true, parts: true, checksum: true, ..none },
             Self::Smstools(_) | Self::Gammu(_) => Wishes { header: true, text: true, ..none },
@@ -141,7 +147,7 @@ impl Profile {
     /// When the letter cannot become a file, for example since the recipient has no number.
     pub fn main_name(&self, letter: &Letter<'_>) -> Result<FileName, Unfit> {
         let name = match self {
-            Self::Eml(_) => Eml::main_name(letter.id),
+            Self::Eml(_) | Self::Exchange => Eml::main_name(letter.id),
             Self::Json(_) => Json::main_name(letter.id),
             Self::Parts(_) => Parts::main_name(letter.id),
             Self::Smstools(_) => Smstools::main_name(letter.id),
@@ -158,6 +164,7 @@ impl Profile {
     pub fn render(&self, letter: &Letter<'_>) -> Result<FileSet, Unfit> {
         match self {
             Self::Eml(eml) => eml.render(letter),
+            Self::Exchange => exchange::render(letter),
             Self::Json(json) => json.render(letter),
             Self::Parts(parts) => parts.render(letter),
             Self::Smstools(smstools) => smstools.render(letter),
@@ -245,6 +252,7 @@ mod tests {
             size: 1234,
             sha256: Some("00ff".repeat(16)),
             view: Some(&view),
+            block: None,
         };
         with(letter)
     }
@@ -267,6 +275,7 @@ mod tests {
             Profile::Smstools(Smstools::default()),
             Profile::Gammu(Gammu::default()),
             Profile::Custom(Box::new(custom)),
+            Profile::Exchange,
         ]
     }
 

@@ -15,6 +15,7 @@ pub mod config;
 pub mod connector;
 pub mod dispatch;
 pub mod dsn;
+mod export;
 pub mod logging;
 pub mod metrics;
 pub mod operate;

@@ -49,6 +49,8 @@ pub struct Metrics {
     pickups: Family<ByConnectorAndWord, Counter>,
     withdrawals: Family<ByConnectorAndWord, Counter>,
     drop_results: Family<ByConnectorAndWord, Counter>,
+    files: Family<ByConnectorAndWord, Counter>,
+    waiting_files: Family<ByConnector, Gauge>,
     bad_mail: Counter,
     waiting_dsns: Gauge<i64>,
     queued: Family<ByConnector, Gauge<i64>>,
@@ -87,6 +89,8 @@ impl Default for Metrics {
             pickups: Family::default(),
             withdrawals: Family::default(),
             drop_results: Family::default(),
+            files: Family::default(),
+            waiting_files: Family::default(),
             bad_mail: Counter::default(),
             waiting_dsns: Gauge::default(),
             queued: Family::default(),
@@ -148,6 +152,10 @@ impl Metrics {
         );
         let results = self.drop_results.clone();
         r.register("postern_drop_results", "What gateways said about drop files", results);
+        let files = self.files.clone();
+        r.register("postern_pickup_files", "Files of pickup and replay directories, by their end", files);
+        let waiting = self.waiting_files.clone();
+        r.register("postern_pickup_waiting", "Files that lie in pickup and replay directories", waiting);
         r.register(
             "postern_bad_mail",
             "DSNs that could not be queued, failed or expired",
@@ -253,6 +261,18 @@ impl Metrics {
     /// A gateway said something about a drop file, or something that nobody understands.
     pub fn drop_result(&self, connector: &str, what: &str) {
         self.drop_results.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// A file of a pickup or replay directory came to an end: `accepted`, `repeated`, `reported`, `bad`; or has to wait:
+    /// `put-back`.
+    pub fn file(&self, connector: &str, what: &str) {
+        self.files.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// So many files lay in a pickup or replay directory at the last look, after it.
+    pub fn waiting_files(&self, connector: &str, count: usize) {
+        let label = ByConnector { connector: connector.to_owned() };
+        self.waiting_files.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A DSN went to BadMail.

@@ -4,6 +4,7 @@
 mod agents;
 mod audit;
 mod control;
+mod export;
 mod outbox;
 mod queue;
 mod release;
@@ -56,6 +57,13 @@ pub enum Request {
     MessageShow {
         /// Which.
         id: MessageId,
+    },
+    /// Write an item to a file with its envelope; it stays in its queue.
+    MessageExport {
+        /// Which.
+        item: ItemId,
+        /// The file, by its full path; it must not be there.
+        to: PathBuf,
     },
     /// Suspend, resume or retry the items of a message.
     MessageSet {
@@ -188,6 +196,7 @@ impl Operations {
                 queue::set(self, &queue, action, &reason, dry_run).await
             }
             Request::MessageShow { id } => show::message(self, id).await,
+            Request::MessageExport { item, to } => export::item(self, item, to).await,
             Request::MessageSet { id, state, dry_run } => show::set_state(self, id, state, dry_run).await,
             Request::MessageRelease { id, to_connector, dry_run } => {
                 release::message(self, id, to_connector.as_deref(), dry_run).await

@@ -246,6 +246,7 @@ fn submission(
         subject: Some(built.subject),
         outbox_key: Some(request.key.clone()),
         inbound: None,
+        is_ours: true,
     }
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+/// Bytes of a key.
+pub const KEY: usize = 32;
 /// The mode of such a folder.
 const MODE: u32 = 0o700;
 /// The mode of such a file.
@@ -44,6 +46,32 @@ pub fn create_file(path: &Path) -> io::Result<File> {
 /// When it cannot be made.
 pub fn ensure_file(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path).map(drop)
+}
+
+/// Reads the key in this file of a data directory, or makes one there: random bytes that nobody else knows.
+///
+/// # Errors
+/// When it cannot be read or written, or is no key.
+pub fn key(data_directory: &Path, file: &str) -> io::Result<[u8; KEY]> {
+    let path = data_directory.join(file);
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            let text = format!("{} is not a key of {KEY} bytes", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut key = [0; KEY];
+            // Two random UUIDs would have fixed bits; the system's own bytes have none.
+            File::open("/dev/urandom").and_then(|mut random| io::Read::read_exact(&mut random, &mut key))?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
+            io::Write::write_all(&mut file, &key)?;
+            file.sync_all()?;
+            // Only when its name is durable, too, may anybody be told what was made of it.
+            File::open(data_directory)?.sync_all()?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

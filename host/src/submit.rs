@@ -36,8 +36,10 @@ pub struct Submission {
     pub subject: Option<String>,
     /// The DSN request that it fulfils.
     pub outbox_key: Option<String>,
-    /// What names it at the far side, when an agent hands it in.
+    /// What names it at the far side, when an agent hands it in, or which file it was: a repeat makes no second message.
     pub inbound: Option<InboundId>,
+    /// Whether this host answers for it: it is a report of its own, or an agent hands it in that may do so.
+    pub is_ours: bool,
 }
 
 /// Who stands at the door.
@@ -118,6 +120,12 @@ impl Submitter {
         }
     }
 
+    /// Whether the store takes mail at this moment, as far as it knows. Who can wait, waits until it does.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        matches!(self.store.health(), StoreHealth::Ready)
+    }
+
     /// Where mail for `Postmaster` without a domain goes (RFC 5321 4.5.1).
     #[must_use]
     pub fn postmaster(&self) -> TypedAddress {
@@ -171,8 +179,7 @@ impl Submitter {
             return Err(SubmitError::NoRoute { recipient: recipient.address.display(), reason });
         }
         let responsible = about.unwrap_or(&submission.envelope);
-        let is_ours = submission.origin == Origin::Generated || submission.inbound.is_some();
-        check_rights(&topology, is_ours, responsible, &plan.groups)?;
+        check_rights(&topology, submission.is_ours, responsible, &plan.groups)?;
         let message = Arc::new(MessageInfo {
             id: submission.id,
             origin: submission.origin,

@@ -33,18 +33,10 @@ impl Eml {
     /// The file of a letter.
     pub(super) fn render(&self, letter: &Letter<'_>) -> Result<FileSet, Unfit> {
         let recipients: Vec<String> = letter.recipients.iter().map(|r| r.address.clone()).collect();
-        let envelope = &letter.envelope;
-        let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
-        let date = rfc2822::to_string(&zoned).unwrap_or_default();
-        let received = Received {
-            from: &envelope.client,
-            by: letter.host,
-            with: envelope.protocol,
-            id: letter.message_id,
-            date: &date,
-        };
-        let mut before =
-            header(&Trace { return_path: envelope.return_path, delivered_to: &recipients, received });
+        let return_path = letter.envelope.return_path;
+        let mut before = with_received(letter, |received| {
+            header(&Trace { return_path, delivered_to: &recipients, received })
+        });
         if self.lines == MessageLines::Lf {
             // Nothing in it but its line ends has a CR.
             before.retain(|byte| *byte != b'\r');
@@ -91,6 +83,24 @@ pub fn header(trace: &Trace<'_>) -> Vec<u8> {
     }
     out.push_str(&received(&trace.received));
     out.into_bytes()
+}
+
+/// The `Received` field of a letter, with CRLF line ends.
+pub(super) fn received_of(letter: &Letter<'_>) -> String {
+    with_received(letter, |clauses| received(&clauses))
+}
+
+fn with_received<R>(letter: &Letter<'_>, with: impl FnOnce(Received<'_>) -> R) -> R {
+    let envelope = &letter.envelope;
+    let zoned = envelope.received_at.to_zoned(jiff::tz::TimeZone::UTC);
+    let date = rfc2822::to_string(&zoned).unwrap_or_default();
+    with(Received {
+        from: &envelope.client,
+        by: letter.host,
+        with: envelope.protocol,
+        id: letter.message_id,
+        date: &date,
+    })
 }
 
 fn received(received: &Received<'_>) -> String {

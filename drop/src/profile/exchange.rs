@@ -22,9 +22,16 @@
 //! block, or as the word of an organization's own servers (the header firewall).
 
 use std::fmt::Write as _;
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+
+use super::name_pattern::checked;
+use super::{Content, Eml, FileSet, Letter, MessageLines, Unfit, eml};
 
 /// The longest value that is written, in bytes; longer ones are folded at their spaces, or cut.
 const MAX_VALUE: usize = 900;
+
+/// Bytes of one line that are held at once.
+const MAX_PIECE: u64 = 64 * 1024;
 
 /// The field that ends the block.
 const END: &str = "X-EndOfInjectedXHeaders";
@@ -223,6 +230,54 @@ pub fn is_walled(name: &[u8]) -> bool {
     is_of_block(name) || is_internal(name)
 }
 
+/// The file of a letter: the block, a `Received` field, and the message behind the firewall.
+pub(super) fn render(letter: &Letter<'_>) -> Result<FileSet, Unfit> {
+    // Who has no block to hand over says at least who and to whom.
+    let plain = || {
+        let party = |address: &str| Party { address: address.to_owned(), ..Party::default() };
+        let receivers = letter.recipients.iter().map(|recipient| party(&recipient.address)).collect();
+        Block { sender: party(letter.envelope.return_path), receivers, ..Block::default() }
+    };
+    let mut before = letter.block.cloned().unwrap_or_else(plain).to_bytes();
+    // A message that the gateway sends back must not go round for ever.
+    before.extend_from_slice(eml::received_of(letter).as_bytes());
+    let content = Content::Message { before, line_end: MessageLines::BehindFirewall };
+    Ok(FileSet::single(checked(Eml::main_name(letter.id))?, content))
+}
+
+/// Copies a message, leaving out of its header the fields that are [walled](is_walled); everything else stays byte for byte.
+///
+/// # Errors
+/// When the message cannot be read, or what was written not be taken.
+pub fn copy_behind_firewall(message: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+    let mut reader = BufReader::new(message);
+    let (mut piece, mut at_start, mut dropping) = (Vec::new(), true, false);
+    loop {
+        piece.clear();
+        // A line may be longer than fits into memory: it comes in pieces, which share its fate.
+        let length = (&mut reader).take(MAX_PIECE).read_until(b'\n', &mut piece)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let is_folded = piece.starts_with(b" ") || piece.starts_with(b"\t");
+        if at_start && !is_folded {
+            let name =
+                piece.iter().position(|byte| *byte == b':').map(|colon| piece[..colon].trim_ascii_end());
+            let Some(name) = name.filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
+            else {
+                // The header ends here, at an empty line or at one that is no field.
+                out.write_all(&piece)?;
+                return io::copy(&mut reader, out).map(drop);
+            };
+            dropping = is_walled(name);
+        }
+        at_start = piece.ends_with(b"\n");
+        if !dropping {
+            out.write_all(&piece)?;
+        }
+    }
+}
+
 fn party(out: &mut String, name: &str, party: &Party) {
     let mut value = format!("<{}>", party.address);
     for parameter in &party.parameters {
@@ -234,13 +289,13 @@ fn party(out: &mut String, name: &str, party: &Party) {
     field(out, name, &value);
 }
 
-/// A field, folded at spaces so that no line is longer than allowed where the value has spaces.
+/// A field, folded before spaces so that no line is longer than allowed where the value has spaces. No space is lost.
 fn field(out: &mut String, name: &str, value: &str) {
     let _ = write!(out, "{name}: ");
     let mut length = 0;
-    for (index, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
+    for (index, word) in value.split(' ').enumerate() {
         if index > 0 {
-            if length + word.len() > MAX_VALUE {
+            if length + word.len() > MAX_VALUE && !word.is_empty() {
                 out.push_str("\r\n");
                 length = 0;
             }
@@ -343,7 +398,7 @@ mod tests {
             sender: party("jo@corp.example", &["BODY=8bitmime", "RET=HDRS", "ENVID=17"], None),
             receivers: vec![
                 party("a@fax.example", &["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a@b"], None),
-                party("\"x>y\"@fax.example", &[], Some("AAEC==")),
+                party("\"x>  y\"@fax.example", &[], Some("AAEC==")),
             ],
             created_by: Some("Postern".to_owned()),
             helo: Some("client.example".to_owned()),
@@ -371,7 +426,7 @@ mod tests {
             text.starts_with(
                 "X-Sender: <jo@corp.example> BODY=8bitmime RET=HDRS ENVID=17\r\n\
                  X-Receiver: <a@fax.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a@b\r\n\
-                 X-Receiver: <\"x>y\"@fax.example>; X-ExtendedProps=AAEC==\r\n\
+                 X-Receiver: <\"x>  y\"@fax.example>; X-ExtendedProps=AAEC==\r\n\
                  X-CreatedBy: Postern\r\n"
             ),
             "{text}"
@@ -460,6 +515,26 @@ mod tests {
         assert!(!carries(&["X-Sender", "From", "To"]), "some mail programs write it");
         assert!(!carries(&["From", "X-Source", "X-Receiver"]));
         assert!(!carries(&[]));
+    }
+
+    #[test]
+    fn a_message_passes_the_firewall_byte_for_byte_but_for_walled_fields() {
+        let passes = |message: &[u8]| {
+            let mut out = Vec::new();
+            copy_behind_firewall(&mut &*message, &mut out).unwrap();
+            out
+        };
+        let long = "x".repeat(200_000);
+        let message = format!(
+            "Received: a\r\nX-Sender: evil\r\n folded\r\nFrom: b\nx-ms-exchange-organization-x: {long}\r\n\tmore\r\n\
+             Subject: {long}\r\n c\r\n\r\nX-Receiver: of the body\r\n.\n\0"
+        );
+        let expected =
+            format!("Received: a\r\nFrom: b\nSubject: {long}\r\n c\r\n\r\nX-Receiver: of the body\r\n.\n\0");
+        assert!(passes(message.as_bytes()) == expected.as_bytes());
+        for whole in [&b""[..], b"no header\r\nX-Sender: body\r\n", b"\r\nX-Sender: body", b"A: b"] {
+            assert_eq!(passes(whole), whole);
+        }
     }
 
     #[test]

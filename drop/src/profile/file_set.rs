@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use super::exchange::copy_behind_firewall;
 use crate::FileName;
 
 /// What one letter becomes: files that belong together, and the one that says that all of them are there.
@@ -44,6 +45,8 @@ pub enum MessageLines {
     AsReceived,
     /// Each CRLF is one LF; single CRs stay.
     Lf,
+    /// As it was received, but for the header fields that [`super::exchange::is_walled`] names.
+    BehindFirewall,
 }
 
 impl FileSet {
@@ -83,6 +86,7 @@ impl Rendered {
                 match line_end {
                     MessageLines::AsReceived => io::copy(&mut reader, out).map(drop),
                     MessageLines::Lf => copy_with_lf(&mut *reader, out),
+                    MessageLines::BehindFirewall => copy_behind_firewall(&mut *reader, out),
                 }
             }
         }

@@ -22,7 +22,7 @@ impl Json {
     pub(super) fn render(&self, letter: &Letter<'_>) -> Result<FileSet, Unfit> {
         let message = checked(format!("{}.eml", letter.id))?;
         let line_end = match self.lines {
-            MessageLines::AsReceived => "crlf",
+            MessageLines::AsReceived | MessageLines::BehindFirewall => "crlf",
             MessageLines::Lf => "lf",
         };
         let content = manifest::Content {

@@ -30,6 +30,8 @@ pub struct Letter<'a> {
     pub sha256: Option<String>,
     /// The content decoded, where the profile [wants](super::Wishes::header) it.
     pub view: Option<&'a View>,
+    /// The envelope as a block, where the profile [wants](super::Wishes::block) it.
+    pub block: Option<&'a super::exchange::Block>,
 }
 
 /// How urgent a message is.

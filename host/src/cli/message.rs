@@ -1,13 +1,14 @@
 //! `postern message`: one message in the queue.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use postern_model::{ItemState, MessageId};
+use postern_model::{ItemId, ItemState, MessageId};
 use serde_json::Value;
 
 use super::table::{Table, field, time};
-use super::{CliResult, Common, NO, ask, print_json};
+use super::{CliError, CliResult, Common, NO, ask, print_json};
 use crate::operate::Request;
 
 #[derive(Subcommand)]
@@ -16,6 +17,14 @@ pub enum MessageVerb {
     Show {
         /// The message's id.
         id: MessageId,
+    },
+    /// Write an item to a file with its envelope, for a replay directory. It stays in its queue.
+    Export {
+        /// The item: the message's id, a dot and a number, as `message show` lists it.
+        item: ItemId,
+        /// The file; it must not be there. The host writes it, so it must be where the host's user may write.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// Try none of its items until it is resumed.
     Suspend(Which),
@@ -54,6 +63,10 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
     let set = |which: &Which, state| Request::MessageSet { id: which.id, state, dry_run: which.dry_run };
     let request = match &verb {
         MessageVerb::Show { id } => Request::MessageShow { id: *id },
+        MessageVerb::Export { item, to } => {
+            let to = std::path::absolute(to).map_err(CliError::failed)?;
+            Request::MessageExport { item: *item, to }
+        }
         MessageVerb::Suspend(which) => set(which, ItemState::Suspended),
         MessageVerb::Resume(which) | MessageVerb::Retry(which) => set(which, ItemState::Active),
         MessageVerb::Release { which, to_connector } => Request::MessageRelease {
@@ -71,6 +84,7 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
     } else {
         match &verb {
             MessageVerb::Show { .. } => print_message(&answer),
+            MessageVerb::Export { .. } => print_export(&answer),
             MessageVerb::Suspend(_) => print_change("suspended", &answer),
             MessageVerb::Resume(_) | MessageVerb::Retry(_) => print_change("made due", &answer),
             MessageVerb::Release { .. } => print_release(&answer),
@@ -80,6 +94,17 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
     // Whoever asked for a removal must notice that nothing was removed.
     let removed = !matches!(verb, MessageVerb::Remove { .. }) || !is_empty(&answer, "items");
     Ok(if removed { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn print_export(answer: &Value) {
+    println!(
+        "exported: {} ({} recipients) to {}, {} bytes",
+        field(answer, "item"),
+        answer["recipients"],
+        field(answer, "file"),
+        answer["bytes"]
+    );
+    println!("it is still in its queue: remove it there before the file goes into a replay directory");
 }
 
 fn is_empty(answer: &Value, name: &str) -> bool {

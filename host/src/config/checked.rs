@@ -7,6 +7,7 @@ use postern_model::TypedAddress;
 use super::authenticity::AgentsConfig;
 use super::callback::CallbackConfig;
 use super::delivery_agent::DeliveryAgentConfig;
+use super::file_door::FileDoorConfig;
 use super::foreign::ForeignConfig;
 use super::host::{AdminConfig, HostConfig, TrackingConfig};
 use super::outgoing::Outgoing;
@@ -33,6 +34,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// `[receive_connectors.NAME]`.
     pub receive_connectors: Vec<ReceiveConfig>,
+    /// `[pickup_directories.NAME]`, then `[replay_directories.NAME]`.
+    pub file_doors: Vec<FileDoorConfig>,
     /// `[delivery_agent_connectors.NAME]`.
     pub delivery_agent_connectors: Vec<DeliveryAgentConfig>,
     /// `[foreign_connectors.NAME]`.
@@ -70,6 +73,8 @@ impl Config {
         let name = host.as_ref().map(|host| host.name.as_str());
         let all_agents = AgentsConfig::read(&root);
         let receive = root.named("receive_connectors");
+        let pickup = root.named("pickup_directories");
+        let replay = root.named("replay_directories");
         let agents = root.named("delivery_agent_connectors");
         let foreign = root.named("foreign_connectors");
         let send = root.named("send_connectors");
@@ -78,6 +83,11 @@ impl Config {
             CallbackConfig::read(&root),
             TrackingConfig::read(&root),
             receive.iter().map(|(name, section)| ReceiveConfig::read(name, section)).collect(),
+            pickup
+                .iter()
+                .filter_map(|(name, section)| FileDoorConfig::read_pickup(name, section))
+                .chain(replay.iter().filter_map(|(name, section)| FileDoorConfig::read_replay(name, section)))
+                .collect(),
             agents
                 .iter()
                 .filter_map(|(name, section)| DeliveryAgentConfig::read(name, section, &secrets, &all_agents))
@@ -92,6 +102,7 @@ impl Config {
             callback,
             tracking,
             receive_connectors,
+            file_doors,
             delivery_agent_connectors,
             foreign_connectors,
             send_connectors,
@@ -105,6 +116,7 @@ impl Config {
             tracking,
             secrets,
             receive_connectors,
+            file_doors,
             delivery_agent_connectors,
             foreign_connectors,
             send_connectors,

@@ -1,12 +1,13 @@
 //! What can only be seen with the whole file in view: names used twice, ports taken twice, connectors nobody can reach.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::checked::Config;
 use super::directories;
+use super::file_door::{self, FileDoorConfig};
 use super::outgoing::{ConnectorKind, Outgoing};
 use super::raw::{Document, Wrong};
 use super::receive::ReceiveConfig;
@@ -21,6 +22,7 @@ pub(super) fn check(config: &Config, document: &Document<'_>) {
     submitters(config, document);
     drop_directories(config, document);
     directories::check(config, document);
+    file_door::check(config, document);
     if !document.has_faults() {
         // A connector that could not be read is missing here, so that what follows could be wrong.
         ways_through(config, document);
@@ -76,7 +78,10 @@ fn clashes(a: SocketAddr, b: SocketAddr) -> bool {
 
 /// `receive:NAME` must name a receive connector, and somebody must be able to come in.
 fn submitters(config: &Config, document: &Document<'_>) {
-    let known = || config.receive_connectors.iter().map(|connector| &*connector.name);
+    let known = || {
+        let receive = config.receive_connectors.iter().map(|connector| &*connector.name);
+        receive.chain(config.file_doors.iter().map(|door| &*door.name))
+    };
     for connector in config.outgoing() {
         for rule in &connector.submitters.0 {
             let SubmitterRule::Receive(name) = rule else { continue };
@@ -92,6 +97,9 @@ fn submitters(config: &Config, document: &Document<'_>) {
         let doors = || config.receive_connectors.iter().filter(|receive| receive.enabled);
         let reachable =
             doors().any(|door| connector.submitters.0.iter().any(|rule| comes_through(rule, door)));
+        let mut files = config.file_doors.iter().filter(|door| door.enabled);
+        let reachable = reachable
+            || files.any(|door| connector.submitters.0.iter().any(|rule| comes_through_file(rule, door)));
         if connector.enabled && doors().next().is_some() && !reachable {
             let rules: Vec<_> = connector.submitters.0.iter().map(ToString::to_string).collect();
             let message =
@@ -120,6 +128,19 @@ fn comes_through(rule: &SubmitterRule, door: &ReceiveConfig) -> bool {
     }
 }
 
+/// Whether a file of a directory can fit the rule: whoever may put one there is on this machine, and where each submitter
+/// has a folder, is one of them.
+fn comes_through_file(rule: &SubmitterRule, door: &FileDoorConfig) -> bool {
+    let mut submitters = door.folders.iter().filter_map(|folder| folder.submitter.as_deref());
+    match rule {
+        SubmitterRule::Receive(name) => *name == *door.name,
+        SubmitterRule::Network(network) => network.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        SubmitterRule::User(name) => submitters.any(|submitter| submitter == name),
+        SubmitterRule::Authenticated => submitters.next().is_some(),
+        SubmitterRule::Loopback | SubmitterRule::Sender(_) | SubmitterRule::Anyone => true,
+    }
+}
+
 /// Two connectors in one directory would count, expire and report each other's files.
 fn drop_directories(config: &Config, document: &Document<'_>) {
     let mut taken: BTreeMap<&std::path::Path, String> = BTreeMap::new();
@@ -140,7 +161,8 @@ fn drop_directories(config: &Config, document: &Document<'_>) {
 
 /// Something must come in and go out, and DSNs must leave.
 fn ways_through(config: &Config, document: &Document<'_>) {
-    if !config.receive_connectors.iter().any(|connector| connector.enabled) {
+    let by_file = config.file_doors.iter().any(|door| door.enabled);
+    if !by_file && !config.receive_connectors.iter().any(|connector| connector.enabled) {
         let hint = "add [receive_connectors.default] with listen = [\"127.0.0.1:2525\"]";
         document.warn_at(
             "receive_connectors",

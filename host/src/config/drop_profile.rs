@@ -21,6 +21,7 @@ const PROFILES: &[(&str, &str)] = &[
     ("smstools", "smstools"),
     ("gammu", "gammu"),
     ("custom", "custom"),
+    ("exchange", "exchange"),
 ];
 
 /// How the lines of a whole message end.
@@ -53,6 +54,10 @@ pub(super) fn read(section: &Section<'_>) -> Profile {
             );
             section.entry(known).inspect(|entry| entry.fault(wrong));
         }
+    }
+    if name == "exchange" {
+        // It has no settings, and so no table.
+        return Profile::Exchange;
     }
     profile.unwrap_or_default()
 }

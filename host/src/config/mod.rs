@@ -13,6 +13,7 @@ mod cross;
 mod delivery_agent;
 mod directories;
 mod drop_profile;
+mod file_door;
 mod foreign;
 mod gateway;
 mod host;
@@ -43,6 +44,7 @@ pub use callback::{CallbackConfig, CallbackTls};
 pub use canary::CanaryConfig;
 pub use checked::Config;
 pub use delivery_agent::{DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, TcpGrant};
+pub use file_door::{FileDoorConfig, FileDoorKind, FolderConfig, Trust};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use gateway::{Gateway, Reader};
 pub use host::{AdminConfig, EARLY_RECEIPTS, HostConfig, LogFormat, OnStoreFailure, TrackingConfig};
@@ -163,6 +165,8 @@ pub fn known_keys() -> BTreeSet<String> {
     const ONE_OF_EACH: &str = "
         [secrets.a]
         [receive_connectors.a]
+        [pickup_directories.a.submitters.a]
+        [replay_directories.a]
         [delivery_agent_connectors.a]
         [foreign_connectors.a]
         [send_connectors.a]

@@ -125,6 +125,7 @@ impl AgentMail {
             subject: None,
             outbox_key: None,
             inbound: Some(InboundId { connector: self.connector.clone(), remote: message.remote_id }),
+            is_ours: true,
         })
     }
 }

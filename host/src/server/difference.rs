@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::site::Reloaded;
-use crate::config::{Config, DeliveryAgentConfig, ForeignConfig, ReceiveConfig, SendConfig};
+use crate::config::{Config, DeliveryAgentConfig, FileDoorConfig, ForeignConfig, ReceiveConfig, SendConfig};
 
 /// Names of one sort of connectors, by what becomes of them. A connector that changed is among `ended` and `begun`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,10 +22,17 @@ pub struct Names {
 /// What differs between two configs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Receive connectors.
+    /// Receive connectors, and pickup and replay directories.
     pub doors: Names,
     /// Delivery agents, foreign and send connectors.
     pub ways_out: Names,
+}
+
+/// The table of a way in.
+#[derive(PartialEq)]
+enum Door<'a> {
+    Receive(&'a ReceiveConfig),
+    Files(&'a FileDoorConfig),
 }
 
 /// The table of an outgoing connector.
@@ -36,8 +43,11 @@ enum Table<'a> {
     Send(&'a SendConfig),
 }
 
-fn doors(config: &Config) -> BTreeMap<Arc<str>, &ReceiveConfig> {
-    config.receive_connectors.iter().filter(|r| r.enabled).map(|r| (r.name.clone(), r)).collect()
+fn doors(config: &Config) -> BTreeMap<Arc<str>, Door<'_>> {
+    let receive = config.receive_connectors.iter().filter(|r| r.enabled);
+    let receive = receive.map(|r| (r.name.clone(), Door::Receive(r)));
+    let files = config.file_doors.iter().filter(|door| door.enabled);
+    receive.chain(files.map(|door| (door.name.clone(), Door::Files(door)))).collect()
 }
 
 fn ways_out(config: &Config) -> BTreeMap<Arc<str>, Table<'_>> {

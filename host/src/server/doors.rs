@@ -1,4 +1,5 @@
-//! Doors: the receive connectors that are open, and the sockets that they listen on.
+//! Doors: the ways in that are open: receive connectors with the sockets that they listen on, and directories whose files
+//! come in.
 //!
 //! The sockets belong to the house, not to a door: a receive connector that changes, or gives its address to another,
 //! does not stop listening for a moment.
@@ -16,6 +17,7 @@ use super::core::Core;
 use super::stage::Stage;
 use super::{StartError, io_error};
 use crate::config::{Config, ReceiveConfig};
+use crate::receive::file::door::{FileDoor, Surroundings};
 use crate::receive::smtp::SmtpListener;
 use crate::submit::Submitter;
 
@@ -96,6 +98,19 @@ impl Doors {
             let accepting = self.stage.stop.child_token();
             self.accepting.insert(receive.name.clone(), accepting.clone());
             self.stage.spawn(listener.run(accepting, self.stage.stop.clone()));
+        }
+        for door in config.file_doors.iter().filter(|door| door.enabled && names.contains(&door.name)) {
+            let surroundings = Surroundings {
+                submitter: self.submitter.clone(),
+                topology: self.core.topology.clone(),
+                metrics: self.core.metrics.clone(),
+                incoming: self.incoming.clone(),
+                host_name: config.host.name.clone(),
+                data_directory: config.host.data_directory.clone(),
+            };
+            let accepting = self.stage.stop.child_token();
+            self.accepting.insert(door.name.clone(), accepting.clone());
+            self.stage.spawn(FileDoor::new(door, surroundings).run(accepting));
         }
     }
 

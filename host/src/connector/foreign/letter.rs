@@ -3,11 +3,13 @@
 use std::io::{self, Read};
 
 use postern_drop::DropError;
+use postern_drop::profile::exchange::Block;
 use postern_drop::profile::{Addressee, Envelope, Letter, MessageSource, Notify, Urgency, View, Wishes};
 use postern_model::{Content, DeliveryRequest, Item, Priority, Recipient, Return};
 use sha2::{Digest as _, Sha256};
 
 use super::{NotPublished, view};
+use crate::export::{self, Addresses};
 
 /// What a letter borrows from.
 pub(super) struct Owned<'r> {
@@ -18,6 +20,7 @@ pub(super) struct Owned<'r> {
     recipients: Vec<Addressee>,
     sha256: Option<String>,
     view: Option<View>,
+    block: Option<Block>,
 }
 
 impl<'r> Owned<'r> {
@@ -31,6 +34,7 @@ impl<'r> Owned<'r> {
             recipients: request.recipients().map(addressee).collect(),
             sha256: None,
             view: None,
+            block: None,
         }
     }
 
@@ -42,6 +46,10 @@ impl<'r> Owned<'r> {
         let unreadable = |source| NotPublished::Directory(DropError::Content { source });
         if wishes.header {
             self.view = Some(view::view(content, wishes).map_err(unreadable)??);
+        }
+        if wishes.block {
+            let envelope = &self.request.message.envelope;
+            self.block = Some(export::block(envelope, self.request.recipients(), Addresses::Routed));
         }
         if wishes.checksum {
             self.sha256 = Some(checksum(content).map_err(unreadable)?);
@@ -76,6 +84,7 @@ impl<'r> Owned<'r> {
         letter.size = self.request.content.size();
         letter.sha256.clone_from(&self.sha256);
         letter.view = self.view.as_ref();
+        letter.block = self.block.as_ref();
         letter
     }
 }
@@ -112,6 +121,7 @@ pub(super) fn named<'a>(
         size: 0,
         sha256: None,
         view: None,
+        block: None,
     }
 }
 

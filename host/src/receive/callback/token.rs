@@ -1,21 +1,20 @@
 //! CallbackKey: what makes the URLs of call-backs impossible to guess.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::private;
+
 /// The file in the data directory; without it all URLs that providers know are void.
 const FILE: &str = "callback.key";
-/// Bytes of the key, and of a token (in hex twice as many letters).
-const KEY: usize = 32;
+/// Bytes of a token (in hex twice as many letters).
 const TOKEN: usize = 16;
 
 /// The key of this host. Tokens are made of it and of the connector's name, so they stay the same over restarts.
 #[derive(Clone)]
-pub struct CallbackKey([u8; KEY]);
+pub struct CallbackKey([u8; private::KEY]);
 
 impl CallbackKey {
     /// Reads the key of a data directory, or makes one there (mode 0600).
@@ -23,29 +22,7 @@ impl CallbackKey {
     /// # Errors
     /// When it cannot be read or written, or is no key.
     pub fn open(data_directory: &Path) -> io::Result<Self> {
-        let path = data_directory.join(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let key = bytes.try_into().map_err(|_| {
-                    let text = format!("{} is not a key of {KEY} bytes", path.display());
-                    io::Error::new(io::ErrorKind::InvalidData, text)
-                })?;
-                Ok(Self(key))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut key = [0; KEY];
-                // Two random UUIDs would have fixed bits; the system's own bytes have none.
-                fs::File::open("/dev/urandom")
-                    .and_then(|mut random| io::Read::read_exact(&mut random, &mut key))?;
-                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-                file.write_all(&key)?;
-                file.sync_all()?;
-                // Only when its name is durable, too, may a provider be told a URL.
-                fs::File::open(data_directory)?.sync_all()?;
-                Ok(Self(key))
-            }
-            Err(error) => Err(error),
-        }
+        private::key(data_directory, FILE).map(Self)
     }
 
     /// The token of a connector, in lower-case hex.
@@ -64,6 +41,7 @@ impl CallbackKey {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

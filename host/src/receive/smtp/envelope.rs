@@ -73,6 +73,7 @@ pub fn submission(
         subject: message.header.subject.as_deref().map(decoded),
         outbox_key: None,
         inbound: None,
+        is_ours: false,
     }
 }
 
