@@ -94,6 +94,14 @@ impl Host {
         Ok(sum(&self.metrics()?, "postern_connections"))
     }
 
+    /// How many messages it has accepted.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn accepted(&self) -> Fallible<u64> {
+        Ok(self.state()?.0)
+    }
+
     /// How many messages it has accepted, and how many items wait, after their last commit.
     fn state(&self) -> Fallible<(u64, u64)> {
         let text = self.metrics()?;

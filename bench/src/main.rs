@@ -17,6 +17,7 @@ mod interrupt;
 mod isolation;
 mod machine;
 mod options;
+mod pickup;
 mod postfix;
 mod processes;
 mod programs;
@@ -76,6 +77,9 @@ fn run(options: &Options) -> Fallible<()> {
     if options.wants(Part::E) {
         rows.extend(isolation::run(folder.path(), &scale)?);
         rows.extend(http_call::run(folder.path(), &scale)?);
+    }
+    if options.wants(Part::F) {
+        rows.push(pickup::run(folder.path(), &scale)?);
     }
     let machine = machine::Machine::of(folder.path());
     println!("\n{}", machine.line());

@@ -72,6 +72,8 @@ pub enum Part {
     D,
     /// Neighbours of agents that loop, idle connections, and the HTTP door beside a native client.
     E,
+    /// A pickup directory beside bare files.
+    F,
 }
 
 /// A mail server to compare with.
@@ -201,7 +203,9 @@ mod tests {
     #[test]
     fn all_parts_run_unless_some_are_chosen() {
         let all = Options::try_parse_from(["postern-bench"]).unwrap();
-        assert!([Part::A, Part::B, Part::C, Part::D, Part::E].into_iter().all(|part| all.wants(part)));
+        assert!(
+            [Part::A, Part::B, Part::C, Part::D, Part::E, Part::F].into_iter().all(|part| all.wants(part))
+        );
         let some = Options::try_parse_from(["postern-bench", "--only", "a", "--only", "c"]).unwrap();
         assert!(some.wants(Part::A) && !some.wants(Part::B) && some.wants(Part::C));
     }
