@@ -140,7 +140,17 @@ pub struct TakenFile {
     changed: (i64, u32),
 }
 
+/// A taken file that is closed, and only has to be removed.
+#[derive(Debug)]
+pub struct Finished(OsString);
+
 impl TakenFile {
+    /// Closes it. What it says is safe elsewhere.
+    #[must_use]
+    pub fn finish(self) -> Finished {
+        Finished(self.name)
+    }
+
     /// Whether it is still as it was when it was taken: a writer that had it open could go on.
     ///
     /// # Errors
@@ -287,11 +297,8 @@ impl Intake {
             Err(Errno::LOOP) => return Ok(Take::Unfit(Unfit::Link)),
             Err(errno) => return Ok(Take::Waits(Wait::Unreadable(errno.into()))),
         };
-        // What was opened must be what was looked at.
-        if Self::about(&file)?.is_none_or(|opened| FileId::of(&opened) != FileId::of(&looked)) {
-            return Ok(Take::Waits(Wait::Growing));
-        }
-        let private = taken_name(FileId::of(&looked), name);
+        let id = FileId::of(&looked);
+        let private = taken_name(id, name);
         match self.folder.rename_os(name, &self.taken, &private) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(Take::Gone),
@@ -301,7 +308,10 @@ impl Intake {
             }
             Err(errno) => return Err(DropError::from_errno("take a file", &self.folder.path, errno)),
         }
-        Ok(self.opened(private, name.to_owned(), file)?.map_or(Take::Waits(Wait::Linked), Take::Taken))
+        // What was opened must be what was looked at; where it was exchanged in between, what was moved is a leftover, and
+        // is opened anew.
+        let opened = self.opened(private, name.to_owned(), file)?.filter(|file| file.id == id);
+        Ok(opened.map_or(Take::Waits(Wait::Linked), Take::Taken))
     }
 
     /// Opens a leftover again.
@@ -352,8 +362,8 @@ impl Intake {
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn remove(&self, file: &TakenFile) -> Result<(), DropError> {
-        let removed = self.taken.remove_os(&file.name);
+    pub fn remove(&self, file: &Finished) -> Result<(), DropError> {
+        let removed = self.taken.remove_os(&file.0);
         removed.map_err(|errno| DropError::from_errno("remove a file", &self.taken.path, errno))
     }
 

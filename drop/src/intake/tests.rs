@@ -64,8 +64,9 @@ fn a_file_is_taken_out_of_reach_and_is_the_same_one_after_a_crash() {
     let mut text = String::new();
     again.file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "content");
-    bench.intake.remove(&again).unwrap();
-    bench.intake.remove(&again).unwrap();
+    let finished = again.finish();
+    bench.intake.remove(&finished).unwrap();
+    bench.intake.remove(&finished).unwrap();
     assert!(bench.intake.leftovers().unwrap().is_empty());
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each folder has a task. It lists the folder when something arrived and now and then, and takes what it finds in
 //! chunks: a chunk is moved and read on a thread that may block, handed in all at once, so that the store commits many
-//! messages with one sync, and removed only after that commit. Several chunks are on their way at once.
+//! messages with one sync. Several chunks are on their way at once; what is committed is removed after others were handed in,
+//! too, so that accepting goes first.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -14,7 +15,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use postern_drop::DropError;
-use postern_drop::intake::{Intake, IntakeWatch, Take, TakenFile, Wait};
+use postern_drop::intake::{Finished, Intake, IntakeWatch, Take, TakenFile, Wait};
 use postern_model::{Content, Recipient, Response};
 use postern_store::InboundId;
 use tokio::task::JoinSet;
@@ -39,6 +40,8 @@ const CHUNK: usize = 32;
 const CHUNKS: usize = 6;
 /// Files between two looks at the rate and at whether there is room.
 const BATCH: usize = 2048;
+/// Files that were handed in and whose removal may wait until others are handed in, too.
+const MAX_TRAILING: usize = 16_384;
 /// How soon a folder that cannot be opened is tried again, and one whose files the store has no room for.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The shortest time between two looks at a folder in which something waits.
@@ -164,6 +167,16 @@ struct Left {
     growing: bool,
 }
 
+/// What a chunk came to.
+#[derive(Default)]
+struct Chunk {
+    /// How many files were taken newly.
+    taken: usize,
+    left: Left,
+    /// What only has to be removed.
+    finished: Vec<Finished>,
+}
+
 impl FolderReader {
     fn new(shared: Arc<Shared>, folder: FolderConfig) -> Self {
         let rate = Rate::new(folder.max_messages_per_minute, Instant::now());
@@ -257,8 +270,10 @@ impl FolderReader {
         names: Vec<OsString>,
         stop: &CancellationToken,
     ) -> Left {
+        let mut finished = Vec::new();
         // What an earlier run took was counted then.
-        let mut left = self.batch(open, leftovers.into_iter().map(Job::Leftover).collect()).await;
+        let leftovers = leftovers.into_iter().map(Job::Leftover).collect();
+        let mut left = self.batch(open, leftovers, &mut finished).await;
         let mut names = names.into_iter();
         while !stop.is_cancelled() && self.shared.host.submitter.has_room() {
             // Files that wait do not use up the rate, so that they do not hold up those behind them.
@@ -267,35 +282,59 @@ impl FolderReader {
             if batch.is_empty() {
                 break;
             }
-            let ended = self.batch(open, batch).await;
+            let ended = self.batch(open, batch, &mut finished).await;
             left.waiting += ended.waiting;
             left.growing |= ended.growing;
+            if finished.len() >= MAX_TRAILING {
+                self.remove(open, std::mem::take(&mut finished)).await;
+            }
         }
+        self.remove(open, finished).await;
         left.waiting += names.len();
         left
     }
 
-    async fn batch(&mut self, open: &Arc<Open>, jobs: Vec<Job>) -> Left {
+    async fn batch(&mut self, open: &Arc<Open>, jobs: Vec<Job>, finished: &mut Vec<Finished>) -> Left {
         let chunks = stream::iter(into_chunks(jobs)).map(|chunk| self.chunk(open.clone(), chunk));
-        let ended: Vec<(usize, Left)> = chunks.buffer_unordered(CHUNKS).collect().await;
+        let ended: Vec<Chunk> = chunks.buffer_unordered(CHUNKS).collect().await;
         let mut left = Left::default();
-        for (taken, chunk) in ended {
-            self.rate.took(taken);
-            left.waiting += chunk.waiting;
-            left.growing |= chunk.growing;
+        for chunk in ended {
+            self.rate.took(chunk.taken);
+            left.waiting += chunk.left.waiting;
+            left.growing |= chunk.left.growing;
+            finished.extend(chunk.finished);
         }
         left
     }
 
-    /// Takes, reads, hands in and removes some files. How many were taken newly, and what is left of them.
-    async fn chunk(&self, open: Arc<Open>, jobs: Vec<Job>) -> (usize, Left) {
-        let worker = Worker {
+    /// Removes what was handed in. The commits are on the disk; if this fails, or a crash comes first, the files are read
+    /// again, and known.
+    async fn remove(&self, open: &Arc<Open>, finished: Vec<Finished>) {
+        if finished.is_empty() {
+            return;
+        }
+        let open = open.clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            finished.iter().filter_map(|file| open.intake.remove(file).err()).last()
+        });
+        if let Ok(Some(error)) = removed.await {
+            tracing::warn!(directory = %self.shared.config.name, %error, "files that were handed in are still there");
+        }
+    }
+
+    fn worker(&self) -> Worker {
+        Worker {
             shared: self.shared.clone(),
             folder: self.folder.clone(),
             hints: self.hints.clone(),
             told: self.told.clone(),
             now: Timestamp::now(),
-        };
+        }
+    }
+
+    /// Takes, reads and hands in some files.
+    async fn chunk(&self, open: Arc<Open>, jobs: Vec<Job>) -> Chunk {
+        let worker = self.worker();
         let new = jobs.iter().filter(|job| matches!(job, Job::New(_))).count();
         let (taking, opened) = (worker.clone(), open.clone());
         let found = tokio::task::spawn_blocking(move || taking.take_all(&opened.intake, jobs)).await;
@@ -321,11 +360,11 @@ impl FolderReader {
             (file, fate)
         }));
         let handed = handed.await;
-        let finishing = worker.clone();
-        let later = tokio::task::spawn_blocking(move || finishing.finish_all(&open.intake, handed)).await;
-        let later = later.unwrap_or(0);
+        let ending = tokio::task::spawn_blocking(move || worker.finish_all(&open.intake, handed)).await;
+        // Without an end they are leftovers, and come again with the next look.
+        let (later, finished) = ending.unwrap_or_default();
         left.waiting += later;
-        (taken, left)
+        Chunk { taken, left, finished }
     }
 }
 
@@ -444,16 +483,14 @@ impl Worker {
         }
     }
 
-    fn finish_all(&self, intake: &Intake, handed: Vec<(Box<TakenFile>, Fate)>) -> usize {
-        let mut later = 0;
+    /// How many files have to wait, and those that only have to be removed.
+    fn finish_all(&self, intake: &Intake, handed: Vec<(Box<TakenFile>, Fate)>) -> (usize, Vec<Finished>) {
+        let (mut later, mut finished) = (0, Vec::with_capacity(handed.len()));
         for (file, fate) in handed {
             match fate {
                 Fate::Done(word) => {
                     self.shared.host.metrics.file(&self.shared.config.name, word);
-                    // The commit is on the disk. If this fails, or a crash comes first, the file is read again and known.
-                    if let Err(error) = intake.remove(&file) {
-                        self.tell(&file.original, &error.to_string());
-                    }
+                    finished.push(file.finish());
                 }
                 Fate::Bad(reason) => {
                     self.aside(&file.original, reason, |reason| intake.set_aside(&file, reason));
@@ -464,7 +501,7 @@ impl Worker {
                 }
             }
         }
-        later
+        (later, finished)
     }
 
     fn put_back(&self, intake: &Intake, file: &TakenFile, reason: &str) {
