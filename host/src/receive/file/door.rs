@@ -315,7 +315,11 @@ impl FolderReader {
         }
         let open = open.clone();
         let removed = tokio::task::spawn_blocking(move || {
-            finished.iter().filter_map(|file| open.intake.remove(file).err()).last()
+            let mut failed = None;
+            for file in &finished {
+                failed = open.intake.remove(file).err().or(failed);
+            }
+            failed
         });
         if let Ok(Some(error)) = removed.await {
             tracing::warn!(directory = %self.shared.config.name, %error, "files that were handed in are still there");
