@@ -6,6 +6,7 @@ mod audit;
 mod control;
 mod outbox;
 mod queue;
+mod record;
 mod release;
 mod remove;
 mod show;
@@ -72,6 +73,13 @@ pub enum Request {
         id: MessageId,
         /// To the queue of this connector; `None`: to its own.
         to_connector: Option<String>,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Record the next attempt of a message.
+    MessageRecord {
+        /// Which.
+        id: MessageId,
         /// Only say what would be done.
         dry_run: bool,
     },
@@ -192,6 +200,7 @@ impl Operations {
             Request::MessageRelease { id, to_connector, dry_run } => {
                 release::message(self, id, to_connector.as_deref(), dry_run).await
             }
+            Request::MessageRecord { id, dry_run } => record::message(self, id, dry_run).await,
             Request::MessageRemove { id, notify, dry_run } => {
                 remove::message(self, id, notify, dry_run).await
             }

@@ -23,7 +23,7 @@ use crate::instance::{Instance, Prepared};
 use crate::kept::{KeptState, StateDoor};
 use crate::limits::{Limit, LimitCounts};
 use crate::outcome;
-use crate::recording::{Head, Player, Recorder, RecordingMasks, Tape};
+use crate::recording::Tape;
 use crate::runtime::Runtime;
 use crate::secret::Masks;
 use crate::size::Size;
@@ -442,31 +442,13 @@ impl Agent {
         self.open_over(hop, &self.0.protocol, Tape::Off).await
     }
 
-    /// As [`Self::open`]; what the connection delivers is recorded ([`AgentConnection::take_recording`]). Must run on
-    /// [`Runtime::handle`].
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn open_recorded(&self, hop: &NextHop) -> Result<AgentConnection, NotOpened> {
-        let (shared, protocol) = (&self.0.shared, &*self.0.protocol);
-        let masks = Arc::new(RecordingMasks::of(&shared.secrets));
-        let about = (protocol, &*hop.destination);
-        let head = Head::new(shared, &self.0.identity, about, self.contract(), &masks);
-        let recorder = Recorder::new(head, masks, shared.limits.recording);
-        self.open_over(hop, protocol, Tape::Recording(Box::new(recorder))).await
+    /// What its instances share, and the protocol that they are told of.
+    pub(crate) fn shared(&self) -> (&Arc<Shared>, &str) {
+        (&self.0.shared, &self.0.protocol)
     }
 
-    /// As [`Self::open`]; what the agent asks of its host is answered from a recording.
-    pub(crate) async fn open_playing(
-        &self,
-        hop: &NextHop,
-        protocol: &str,
-        player: Player,
-    ) -> Result<AgentConnection, NotOpened> {
-        self.open_over(hop, protocol, Tape::Playing(player)).await
-    }
-
-    async fn open_over(
+    /// Opens a connection with a tape below its calls of the host.
+    pub(crate) async fn open_over(
         &self,
         hop: &NextHop,
         protocol: &str,

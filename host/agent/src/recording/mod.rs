@@ -8,6 +8,7 @@ mod base64;
 mod compare;
 mod format;
 mod masks;
+mod opened;
 mod player;
 mod replay;
 mod tape;
@@ -30,8 +31,8 @@ pub use player::Divergence;
 pub use replay::{Replay, ReplayError, replay};
 
 pub(crate) use masks::RecordingMasks;
-pub(crate) use player::{CutOff, Player};
-pub(crate) use tape::{Asked, Recorder, Tape, Way};
+pub(crate) use player::CutOff;
+pub(crate) use tape::{Asked, Tape, Way};
 pub(crate) use taped::{Taped, question};
 
 use tape::Entry;
