@@ -7,7 +7,7 @@ mod encode;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use postern_tests::webhook_server::HttpAnswer;
 use postern_tests::{Host, Site, WebhookServer, cli, eventually, http, messages};
@@ -47,7 +47,7 @@ fn recorded(site: &Site, count: usize) -> Vec<PathBuf> {
     eventually("the recordings", || Some(recordings(site)).filter(|files| files.len() == count))
 }
 
-fn replay(site: &Site, file: &PathBuf, words: &[&str]) -> cli::Answer {
+fn replay(site: &Site, file: &Path, words: &[&str]) -> cli::Answer {
     site.cli(&[&["agent", "replay", file.to_str().unwrap()], words].concat())
 }
 
@@ -105,7 +105,7 @@ fn a_delivery_over_http_is_played_again_without_its_server_and_holds_no_secret()
     let unasked = said["divergences"].as_array().unwrap().iter().any(|d| d["call"] == "http.send");
     assert!(unasked && !said["differences"].as_array().unwrap().is_empty(), "{said}");
     // Nothing changed where the host keeps its things.
-    assert_eq!(recordings(&site), [file.clone()]);
+    assert_eq!(recordings(&site), std::slice::from_ref(&file));
 
     let half = site.folder().join("half.jsonl");
     fs::write(&half, &text[..text.len() / 2]).unwrap();
@@ -176,7 +176,7 @@ fn an_operator_has_one_attempt_recorded_where_nothing_else_is() {
     let file = recorded(&site, 1).remove(0);
     eventually("poison again", || Some(()).filter(|()| item(&site, &id)["state"] == "poison"));
     assert_eq!(item(&site, &id)["to_be_recorded"], false);
-    assert_eq!(recordings(&site), [file.clone()], "one attempt and no other");
+    assert_eq!(recordings(&site), std::slice::from_ref(&file), "one attempt and no other");
     assert_eq!(replay(&site, &file, &[]).json()["recording"]["why"], "an operator asked for it");
     let unknown = site.cli(&["message", "record", "01a20d17-ecf9-7754-adc2-b4f7dd599565"]);
     assert_eq!(unknown.code, 1, "{unknown:?}");
