@@ -442,7 +442,7 @@ impl Agent {
         self.open_over(hop, &self.0.protocol, Tape::Off).await
     }
 
-    /// What its instances share, and the protocol that they are told of.
+    /// What its instances share, and the protocol they are told.
     pub(crate) fn shared(&self) -> (&Arc<Shared>, &str) {
         (&self.0.shared, &self.0.protocol)
     }
@@ -574,7 +574,6 @@ impl Agent {
         self.taped_instance(phase, Tape::Off).await
     }
 
-    /// The same with a tape below its calls.
     async fn taped_instance(&self, phase: Phase, tape: Tape) -> Result<Instance, Fault> {
         start(&self.0.runtime, &self.0.prepared, &self.0.shared, phase, Limit::Deadline, tape).await
     }
@@ -617,7 +616,7 @@ async fn describe(
     let failed = |fault: Fault| LoadError::Describe(fault.to_string());
     let (phase, limit) = (Phase::Describe, Limit::DescribeDeadline);
     let mut instance = start(runtime, prepared, shared, phase, limit, Tape::Off).await.map_err(failed)?;
-    let deadline = instance.begin(Phase::Describe);
+    let deadline = instance.begin(phase);
     let called = tokio::time::timeout_at(deadline, instance.guest.describe(&mut instance.store)).await;
     let said = instance.end(Phase::Describe, called).map_err(failed)?;
     if let Some(witness) = shared.stats.witness() {
