@@ -1,7 +1,8 @@
 //! cli: the `postern` command line. One verb, one file.
 //!
 //! Exit codes: 0 done; 1 done, but the answer is no (not balanced, not found, nobody serves the address);
-//! 2 wrong usage or a config with faults; 3 it could not be done; 4 the host has ended because its store has stopped.
+//! 2 wrong usage or a config with faults; 3 it could not be done; 4 the host has ended because its store has stopped;
+//! 5 (`agent replay`) the recording cannot be played.
 
 mod agent;
 mod ask;
@@ -34,6 +35,9 @@ pub const FAILED: u8 = 3;
 /// The exit code of a host that has ended by itself because its store has stopped: it is to be started again.
 pub const STORE_STOPPED: u8 = 4;
 
+/// The exit code of a replay of a recording that cannot be played.
+pub const NOT_REPLAYABLE: u8 = 5;
+
 /// Moves mail between SMTP and everything that is not SMTP.
 #[derive(Parser)]
 #[command(
@@ -42,7 +46,8 @@ pub const STORE_STOPPED: u8 = 4;
     about,
     propagate_version = true,
     after_help = "Exit codes: 0 done; 1 done, but the answer is no; 2 wrong usage or a config with faults; \
-                  3 it could not be done; 4 the host has ended because its store has stopped."
+                  3 it could not be done; 4 the host has ended because its store has stopped; 5 (agent replay) the \
+                  recording cannot be played."
 )]
 struct Cli {
     /// The config file.
@@ -79,13 +84,13 @@ enum Verb {
     /// Queues: list, show, suspend, resume, retry.
     #[command(subcommand)]
     Queue(queue::QueueVerb),
-    /// Messages in the queue: show, suspend, resume, retry, remove.
+    /// Messages in the queue: show, suspend, resume, retry, release, record, remove.
     #[command(subcommand)]
     Message(message::MessageVerb),
     /// Connectors: list.
     #[command(subcommand)]
     Connector(connector::ConnectorVerb),
-    /// Delivery agents: list, promote, rollback, install, inspect, test.
+    /// Delivery agents: list, promote, rollback, install, inspect, test, replay.
     #[command(subcommand)]
     Agent(agent::AgentVerb),
     /// What happened to messages.

@@ -29,7 +29,7 @@ use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::server::StartError;
 
-use delivery_agent::{DeliveryAgentConnector, Tools};
+use delivery_agent::{DeliveryAgentConnector, Records, Tools};
 use doors::{AgentDoors, AgentMail, StoredState};
 use foreign::{ForeignConnector, HeldFiles, IsQueued, Role, SettleReceipts, Surroundings};
 use send::SendConnector;
@@ -285,7 +285,10 @@ impl Factory {
                     store: self.doors.store.clone(),
                 };
                 let breaker = AgentBreaker::new(agent.breaker);
+                let (recordings, metrics) = (self.doors.recordings.clone(), tools.metrics.clone());
+                let records = Records::new(agent.record, recordings, name.clone(), metrics);
                 DeliveryAgentConnector::load(name, tools, spec, agent.batch_size, agent.canary, breaker)
+                    .with_records(records)
             }
             Err(reason) => DeliveryAgentConnector::disabled(name, runtime, reason),
         })

@@ -25,6 +25,7 @@ pub mod private;
 pub mod quarantine;
 pub mod receipts;
 pub mod receive;
+pub mod recordings;
 pub mod retry;
 pub mod route;
 pub mod server;

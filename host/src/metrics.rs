@@ -67,6 +67,7 @@ pub struct Metrics {
     agent_rollouts: Family<ByConnectorAndWord, Counter>,
     agent_deliver_seconds: Family<ByConnector, CallTimes>,
     agent_memory_bytes: Family<ByConnector, Gauge>,
+    agent_recordings: Family<ByConnectorAndWord, Counter>,
     quarantine_records: Gauge<i64>,
     agent_breaker: Family<ByConnector, Gauge>,
     agent_breaker_opened: Family<ByConnector, Counter>,
@@ -107,6 +108,7 @@ impl Default for Metrics {
             agent_rollouts: Family::default(),
             agent_deliver_seconds: Family::default(),
             agent_memory_bytes: Family::default(),
+            agent_recordings: Family::default(),
             quarantine_records: Gauge::default(),
             agent_breaker: Family::default(),
             agent_breaker_opened: Family::default(),
@@ -192,6 +194,12 @@ impl Metrics {
         r.register("postern_agent_deliver_seconds", "How long agents' deliver calls took", times);
         let memory = self.agent_memory_bytes.clone();
         r.register("postern_agent_memory_bytes", "Linear memory of agents' live instances", memory);
+        let recordings = self.agent_recordings.clone();
+        r.register(
+            "postern_agent_recordings",
+            "Recordings of deliveries, by what became of them",
+            recordings,
+        );
         let records = self.quarantine_records.clone();
         r.register("postern_quarantine_records", "Records of messages that broke their agents", records);
         let breaker = self.agent_breaker.clone();
@@ -321,6 +329,11 @@ impl Metrics {
         for (limit, count) in stats.limits.hit() {
             show(&self.agent_limits, limit.key(), count);
         }
+    }
+
+    /// A delivery was recorded: `whole`, `cut`, `failed`.
+    pub fn recording(&self, connector: &str, what: &str) {
+        self.agent_recordings.get_or_create(&by(connector, what)).inc();
     }
 
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.

@@ -7,6 +7,7 @@ mod control;
 mod export;
 mod outbox;
 mod queue;
+mod record;
 mod release;
 mod remove;
 mod show;
@@ -80,6 +81,13 @@ pub enum Request {
         id: MessageId,
         /// To the queue of this connector; `None`: to its own.
         to_connector: Option<String>,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Record the next attempt of a message.
+    MessageRecord {
+        /// Which.
+        id: MessageId,
         /// Only say what would be done.
         dry_run: bool,
     },
@@ -201,6 +209,7 @@ impl Operations {
             Request::MessageRelease { id, to_connector, dry_run } => {
                 release::message(self, id, to_connector.as_deref(), dry_run).await
             }
+            Request::MessageRecord { id, dry_run } => record::message(self, id, dry_run).await,
             Request::MessageRemove { id, notify, dry_run } => {
                 remove::message(self, id, notify, dry_run).await
             }

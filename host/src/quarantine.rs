@@ -45,6 +45,7 @@ struct Note {
     attempt: u32,
     text: String,
     fault: Option<Arc<AgentFault>>,
+    recording: Option<String>,
     poison: bool,
 }
 
@@ -96,6 +97,7 @@ impl Quarantine {
             attempt: request.attempt,
             text: report.fault.as_ref().map(|fault| fault.response.to_string()).unwrap_or_default(),
             fault: report.trap.clone(),
+            recording: report.recording.clone(),
             poison,
         };
         let quarantine = self.clone();
@@ -122,7 +124,7 @@ impl Quarantine {
         let at = Timestamp::now();
         record.poison_since = note.poison.then_some(at);
         let fault = note.fault.map(Arc::unwrap_or_clone);
-        record.add(Trap { at, attempt: note.attempt, text: note.text, fault });
+        record.add(Trap { at, attempt: note.attempt, text: note.text, recording: note.recording, fault });
         private::make_directory(&self.folder)?;
         let (path, new) = (self.path(note.item), self.folder.join(format!("{}{NEW}", note.item)));
         let mut file = private::create_file(&new)?;

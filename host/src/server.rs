@@ -188,6 +188,7 @@ pub async fn start(config: Config) -> Result<Host, StartError> {
         store: Some(core.store.clone()),
         submitter: Some(submitter.clone()),
         callback: callback.as_ref().map(CallbackListener::base),
+        recordings: Some(core.settler.recordings().clone()),
     };
     let site = Arc::new(Site::new(core.clone(), doors, WaysOut::new(core.clone(), factory(&core, offered))));
     recall(&core, &config).await?;
@@ -247,6 +248,7 @@ async fn recall(core: &Core, config: &Config) -> Result<(), StartError> {
     }
     let index = core.store.index();
     core.settler.quarantine().sweep(|item| index.item_view(item).is_some());
+    core.settler.recordings().sweep(|item| index.item_view(item).is_some());
     let config = config.clone();
     tokio::task::spawn_blocking(move || agents::sweep(&config)).await?;
     Ok(())

@@ -23,6 +23,7 @@ use crate::instance::{Instance, Prepared};
 use crate::kept::{KeptState, StateDoor};
 use crate::limits::{Limit, LimitCounts};
 use crate::outcome;
+use crate::recording::Tape;
 use crate::runtime::Runtime;
 use crate::secret::Masks;
 use crate::size::Size;
@@ -347,6 +348,12 @@ impl Agent {
         &self.0.description
     }
 
+    /// Its name, version and digest, as they are told where it breaks.
+    #[must_use]
+    pub fn identity(&self) -> &AgentIdentity {
+        &self.0.identity
+    }
+
     /// SHA-256 of the component, in lower-case hex.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -432,10 +439,26 @@ impl Agent {
     /// The agent's own answer about the queue; or, when it trapped, overran a limit or no instance came free in time, a
     /// deferral of the queue that says so.
     pub async fn open(&self, hop: &NextHop) -> Result<AgentConnection, NotOpened> {
-        let mut instance = self.instance(Phase::Open).await.map_err(|fault| not_opened(&fault))?;
+        self.open_over(hop, &self.0.protocol, Tape::Off).await
+    }
+
+    /// What its instances share, and the protocol they are told.
+    pub(crate) fn shared(&self) -> (&Arc<Shared>, &str) {
+        (&self.0.shared, &self.0.protocol)
+    }
+
+    /// Opens a connection with a tape below its calls of the host.
+    pub(crate) async fn open_over(
+        &self,
+        hop: &NextHop,
+        protocol: &str,
+        tape: Tape,
+    ) -> Result<AgentConnection, NotOpened> {
+        let mut instance =
+            self.taped_instance(Phase::Open, tape).await.map_err(|fault| not_opened(&fault))?;
         let hop = imported::types::NextHop {
             connector: hop.connector.to_string(),
-            protocol: self.0.protocol.clone(),
+            protocol: protocol.to_owned(),
             destination: hop.destination.to_string(),
         };
         let deadline = instance.begin(Phase::Open);
@@ -548,7 +571,11 @@ impl Agent {
 
     /// An instance for a call of this phase.
     async fn instance(&self, phase: Phase) -> Result<Instance, Fault> {
-        start(&self.0.runtime, &self.0.prepared, &self.0.shared, phase, Limit::Deadline).await
+        self.taped_instance(phase, Tape::Off).await
+    }
+
+    async fn taped_instance(&self, phase: Phase, tape: Tape) -> Result<Instance, Fault> {
+        start(&self.0.runtime, &self.0.prepared, &self.0.shared, phase, Limit::Deadline, tape).await
     }
 }
 
@@ -562,6 +589,7 @@ async fn start(
     shared: &Arc<Shared>,
     phase: Phase,
     limit: Limit,
+    tape: Tape,
 ) -> Result<Instance, Fault> {
     let size = prepared.size;
     let slot = match runtime.free_slot(size) {
@@ -577,7 +605,7 @@ async fn start(
         shared.stats.fault(&fault);
         return Err(fault);
     };
-    Instance::start(runtime.engine(), prepared, shared, slot, limit).await
+    Instance::start(runtime.engine(), prepared, shared, slot, limit, tape).await
 }
 
 async fn describe(
@@ -586,9 +614,9 @@ async fn describe(
     shared: &Arc<Shared>,
 ) -> Result<Description, LoadError> {
     let failed = |fault: Fault| LoadError::Describe(fault.to_string());
-    let mut instance =
-        start(runtime, prepared, shared, Phase::Describe, Limit::DescribeDeadline).await.map_err(failed)?;
-    let deadline = instance.begin(Phase::Describe);
+    let (phase, limit) = (Phase::Describe, Limit::DescribeDeadline);
+    let mut instance = start(runtime, prepared, shared, phase, limit, Tape::Off).await.map_err(failed)?;
+    let deadline = instance.begin(phase);
     let called = tokio::time::timeout_at(deadline, instance.guest.describe(&mut instance.store)).await;
     let said = instance.end(Phase::Describe, called).map_err(failed)?;
     if let Some(witness) = shared.stats.witness() {

@@ -11,7 +11,9 @@ use crate::bindings::exported;
 use crate::fault::{self, Fault, Phase};
 use crate::instance::Instance;
 use crate::item::ItemResource;
+use crate::limits::Limit;
 use crate::outcome::{self, Reported};
+use crate::recording::{Journal, Recording};
 use crate::state::Shared;
 use crate::views::Views;
 use crate::witness::Violation;
@@ -40,6 +42,8 @@ pub struct AgentConnection {
     label: String,
     /// Whose connection it is.
     identity: Arc<AgentIdentity>,
+    /// What was recorded of the last delivery, until it is taken.
+    recording: Option<Box<Recording>>,
 }
 
 impl AgentConnection {
@@ -49,7 +53,7 @@ impl AgentConnection {
         label: String,
         identity: Arc<AgentIdentity>,
     ) -> Self {
-        Self { shared, instance: Some(Box::new(instance)), label, identity }
+        Self { shared, instance: Some(Box::new(instance)), label, identity, recording: None }
     }
 
     /// What the agent calls the far end, for tracking.
@@ -68,6 +72,12 @@ impl AgentConnection {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.instance.is_some()
+    }
+
+    /// The recording of the last delivery, where the connection was opened for that
+    /// ([`crate::Agent::open_recorded`]).
+    pub fn take_recording(&mut self) -> Option<Box<Recording>> {
+        self.recording.take()
     }
 
     /// Whether it delivers several items in one call.
@@ -104,7 +114,11 @@ impl AgentConnection {
         // What was reported early stands, however the call ended.
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::Deliver, called).map(|said| said.map(|report| vec![report]));
-        self.reports(instance, Phase::Deliver, reported, ended).pop().unwrap_or_default()
+        let journal = instance.store.data_mut().take_journal();
+        let mut reports = self.reports(instance, Phase::Deliver, reported, ended);
+        let requests = std::slice::from_ref(request);
+        self.record(journal, requests, &reports);
+        reports.pop().unwrap_or_default()
     }
 
     /// Delivers several items in one call, for far ends with a window. Never fails: there is one report for each item,
@@ -130,7 +144,18 @@ impl AgentConnection {
         self.shared.stats.call_took(instance.store.data().began().elapsed());
         let reported = instance.store.data_mut().take_items();
         let ended = instance.end(Phase::DeliverBatch, called);
-        self.reports(instance, Phase::DeliverBatch, reported, ended)
+        let journal = instance.store.data_mut().take_journal();
+        let reports = self.reports(instance, Phase::DeliverBatch, reported, ended);
+        self.record(journal, requests, &reports);
+        reports
+    }
+
+    /// Keeps what was recorded of a delivery, if anything was.
+    fn record(&mut self, journal: Option<Journal>, requests: &[DeliveryRequest], reports: &[DeliveryReport]) {
+        self.recording = journal.map(|journal| Box::new(journal.of(&self.label, requests, reports)));
+        if self.recording.as_ref().is_some_and(|recording| recording.is_cut()) {
+            self.shared.stats.limit(Limit::Recording);
+        }
     }
 
     /// One report for each item of a call, from what was reported early and from how the call ended.
@@ -233,6 +258,14 @@ impl AgentConnection {
     /// # Errors
     /// The agent's own error, a trap or an overrun. The connection is gone all the same.
     pub async fn close(mut self) -> Result<(), Deferral> {
+        self.end().await
+    }
+
+    /// Closes the connection, of which nothing is left but its label.
+    ///
+    /// # Errors
+    /// As [`Self::close`].
+    pub async fn end(&mut self) -> Result<(), Deferral> {
         let Some(mut instance) = self.instance.take() else { return Ok(()) };
         let deadline = instance.begin(Phase::Close);
         let called =

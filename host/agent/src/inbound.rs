@@ -7,6 +7,7 @@ use crate::BoxFuture;
 use crate::bindings::imported::inbound as wit;
 use crate::limits::Limit;
 use crate::log::Capability;
+use crate::recording::{Asked, Taped, question};
 use crate::state::State;
 
 /// The longest remote id, in bytes.
@@ -75,6 +76,20 @@ impl State {
 
 impl wit::Host for State {
     async fn submit(&mut self, said: wit::Submission) -> Result<std::result::Result<String, String>> {
-        Ok(self.hand_in(said).await)
+        let asked = self.ask("inbound.submit", |masks| {
+            question([
+                ("remote_id", said.remote_id.write(masks)),
+                ("reverse_path", said.reverse_path.write(masks)),
+                ("recipients", said.recipients.write(masks)),
+                ("content", said.content.write(masks)),
+            ])
+        })?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
+        let answer = self.hand_in(said).await;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 }

@@ -11,6 +11,7 @@ use crate::Interfaces;
 use crate::contract::{self, Guest};
 use crate::fault::{Fault, Phase};
 use crate::limits::{Limit, Limits};
+use crate::recording::{CutOff, Tape};
 use crate::size::Size;
 use crate::state::{Shared, State};
 
@@ -49,8 +50,10 @@ impl Instance {
         shared: &Arc<Shared>,
         slot: OwnedSemaphorePermit,
         limit: Limit,
+        tape: Tape,
     ) -> Result<Self, Fault> {
         let mut store = new_store(engine, shared);
+        store.data_mut().set_tape(tape);
         let now = Instant::now();
         let deadline = now + time(&shared.limits, limit);
         store.data_mut().begin_call(Phase::Start, now, deadline);
@@ -93,6 +96,11 @@ impl Instance {
         self.store.data_mut().end_call();
         match called {
             Ok(Ok(result)) => Ok(result),
+            // In a recording this is where the deadline came.
+            Ok(Err(error)) if error.is::<CutOff>() => {
+                let fault = Fault::deadline(phase, self.deadline(phase), &self.store.data().log);
+                Err(ended(&self.shared, fault, None))
+            }
             Ok(Err(error)) => {
                 Err(ended(&self.shared, Fault::of(phase, &error, self.store.data()), Some(&error)))
             }

@@ -15,6 +15,7 @@ use crate::bindings::imported::state as wit;
 use crate::fault::{self, Phase};
 use crate::limits::Limit;
 use crate::log::Capability;
+use crate::recording::{Asked, Taped, question};
 use crate::state::State;
 
 /// The longest key, in bytes.
@@ -152,6 +153,25 @@ impl State {
         Ok(keys.into_iter().take(limit).collect())
     }
 
+    /// Writes a value where the expected one is; says whether it was.
+    async fn exchange(
+        &mut self,
+        key: String,
+        expected: Option<Vec<u8>>,
+        new: Option<Vec<u8>>,
+    ) -> std::result::Result<bool, wit::Fault> {
+        if self.seen(&key).await? != expected {
+            return Ok(false);
+        }
+        // Checked at the commit against what is committed; a value that this very call wrote is not.
+        let is_own = self.kept.writes.contains_key(&key);
+        self.write(key.clone(), new).await?;
+        if !is_own {
+            self.kept.checks.insert(key, expected);
+        }
+        Ok(true)
+    }
+
     /// Commits what a call wrote that goes with no report.
     pub(crate) async fn commit_kept(&mut self, phase: Phase) -> std::result::Result<(), Deferral> {
         let (Some(change), Some(door)) = (self.kept.take(), self.shared.state.clone()) else { return Ok(()) };
@@ -167,15 +187,35 @@ impl State {
 
 impl wit::Host for State {
     async fn get(&mut self, key: String) -> Result<std::result::Result<Option<Vec<u8>>, wit::Fault>> {
-        Ok(self.seen(&key).await)
+        let note = match self.ask("state.get", |masks| question([("key", key.write(masks))]))? {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
+        let answer = self.seen(&key).await;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<std::result::Result<(), wit::Fault>> {
-        Ok(self.write(key, Some(value)).await)
+        let asked = self
+            .ask("state.set", |masks| question([("key", key.write(masks)), ("value", value.write(masks))]))?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
+        let answer = self.write(key, Some(value)).await;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn delete(&mut self, key: String) -> Result<std::result::Result<(), wit::Fault>> {
-        Ok(self.write(key, None).await)
+        let note = match self.ask("state.delete", |masks| question([("key", key.write(masks))]))? {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
+        let answer = self.write(key, None).await;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn keys(
@@ -183,7 +223,16 @@ impl wit::Host for State {
         prefix: String,
         limit: u32,
     ) -> Result<std::result::Result<Vec<String>, wit::Fault>> {
-        Ok(self.list(prefix, limit).await)
+        let asked = self.ask("state.keys", |masks| {
+            question([("prefix", prefix.write(masks)), ("limit", limit.into())])
+        })?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
+        let answer = self.list(prefix, limit).await;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn swap(
@@ -192,19 +241,16 @@ impl wit::Host for State {
         expected: Option<Vec<u8>>,
         new: Option<Vec<u8>>,
     ) -> Result<std::result::Result<bool, wit::Fault>> {
-        let seen = match self.seen(&key).await {
-            Ok(seen) => seen,
-            Err(fault) => return Ok(Err(fault)),
+        let asked = self.ask("state.swap", |masks| {
+            let (expected, new) = (expected.write(masks), new.write(masks));
+            question([("key", key.write(masks)), ("expected", expected), ("new", new)])
+        })?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
         };
-        if seen != expected {
-            return Ok(Ok(false));
-        }
-        // Checked at the commit against what is committed; a value that this very call wrote is not.
-        let is_own = self.kept.writes.contains_key(&key);
-        let written = self.write(key.clone(), new).await;
-        if written.is_ok() && !is_own {
-            self.kept.checks.insert(key, expected);
-        }
-        Ok(written.map(|()| true))
+        let answer = self.exchange(key, expected, new).await;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 }

@@ -278,6 +278,8 @@ limits! {
     header_view_bytes, HeaderViewBytes: usize, Bytes, MIB, KIB..=64 * MIB;
     /// The text view; longer texts are cut.
     text_view_bytes, TextViewBytes: usize, Bytes, MIB, 0..=64 * MIB;
+    /// What one recording keeps in memory, the message's content included; the rest is left out.
+    recording, Recording: usize, Bytes, 16 * MIB, KIB..=256 * MIB;
 }
 
 impl Limit {
@@ -295,6 +297,7 @@ impl Limit {
                 | Self::Details
                 | Self::DetailText
                 | Self::TextViewBytes
+                | Self::Recording
                 | Self::Instances
                 | Self::LargeInstances
         )
@@ -318,6 +321,11 @@ impl Shown {
     /// Which it is.
     pub(crate) fn limit(self) -> Limit {
         self.limit
+    }
+
+    /// Its value, in its unit.
+    pub(crate) fn value(self) -> u64 {
+        self.value
     }
 }
 

@@ -189,6 +189,16 @@ impl AgentLog {
         }
     }
 
+    /// How many limits the call has hit so far.
+    pub(crate) fn hits(&self) -> usize {
+        self.call(|call| call.hit.len())
+    }
+
+    /// Those that it has hit since there were so many.
+    pub(crate) fn hits_since(&self, hits: usize) -> Vec<Shown> {
+        self.call(|call| call.hit.get(hits..).unwrap_or_default().to_vec())
+    }
+
     /// The limits that the call has hit so far, as what goes behind a reason: ` (limit cpu = 10s)`; empty when there are
     /// none.
     pub(crate) fn limits_hit(&self) -> String {

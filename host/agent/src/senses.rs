@@ -16,6 +16,7 @@ use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 
 use crate::Clocks;
 use crate::log::Capability;
+use crate::recording::{Asked, Taped, question};
 use crate::state::State;
 
 /// How far a coarse clock goes with each step.
@@ -54,6 +55,27 @@ impl State {
         }
     }
 
+    /// A reading or numbers, unless a recording has them. `length` is how many bytes were asked for.
+    fn taped<T: Taped>(
+        &mut self,
+        call: &'static str,
+        length: Option<u64>,
+        live: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let asked = self.ask(call, |_| match length {
+            Some(length) => question([("length", length.into())]),
+            None => question([]),
+        })?;
+        match asked {
+            Asked::Known(answer) => Ok(answer),
+            Asked::Live(note) => {
+                let answer = live(self)?;
+                self.answered(note, &answer);
+                Ok(answer)
+            }
+        }
+    }
+
     /// Lets the agent have random numbers.
     ///
     /// # Errors
@@ -70,8 +92,11 @@ impl State {
 impl wall_clock::Host for State {
     fn now(&mut self) -> Result<wall_clock::Datetime> {
         let coarse = self.is_clock_coarse("wall-clock.now")?;
-        let now = self.clocks().now()?;
-        Ok(if coarse { wall_clock::Datetime { nanoseconds: 0, ..now } } else { now })
+        let (seconds, nanoseconds) = self.taped("wall-clock.now", None, |state| {
+            let now = state.clocks().now()?;
+            Ok((now.seconds, if coarse { 0 } else { now.nanoseconds }))
+        })?;
+        Ok(wall_clock::Datetime { seconds, nanoseconds })
     }
 
     fn resolution(&mut self) -> Result<wall_clock::Datetime> {
@@ -85,8 +110,10 @@ impl wall_clock::Host for State {
 impl monotonic_clock::Host for State {
     fn now(&mut self) -> Result<u64> {
         let coarse = self.is_clock_coarse("monotonic-clock.now")?;
-        let now = monotonic_clock::Host::now(&mut self.clocks())?;
-        Ok(if coarse { now - now % STEP_NANOS } else { now })
+        self.taped("monotonic-clock.now", None, |state| {
+            let now = monotonic_clock::Host::now(&mut state.clocks())?;
+            Ok(if coarse { now - now % STEP_NANOS } else { now })
+        })
     }
 
     fn resolution(&mut self) -> Result<u64> {
@@ -100,11 +127,14 @@ impl monotonic_clock::Host for State {
         // A coarse clock says that the moment has come with its next step: who was woken before would ask in a loop.
         let coarse = self.is_clock_coarse("monotonic-clock.subscribe-instant")?;
         let when = if coarse { when.div_ceil(STEP_NANOS).saturating_mul(STEP_NANOS) } else { when };
+        // What was waited for in a recording has come.
+        let when = if self.is_playing() { 0 } else { when };
         self.clocks().subscribe_instant(when)
     }
 
     fn subscribe_duration(&mut self, duration: u64) -> Result<Resource<DynPollable>> {
         // To wait is not to look at a clock.
+        let duration = if self.is_playing() { 0 } else { duration };
         self.clocks().subscribe_duration(duration)
     }
 }
@@ -112,24 +142,30 @@ impl monotonic_clock::Host for State {
 impl random::Host for State {
     fn get_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
         self.may_be_random("random.get-random-bytes")?;
-        self.ctx().ctx.random().get_random_bytes(length)
+        self.taped("random.get-random-bytes", Some(length), |state| {
+            state.ctx().ctx.random().get_random_bytes(length)
+        })
     }
 
     fn get_random_u64(&mut self) -> Result<u64> {
         self.may_be_random("random.get-random-u64")?;
-        self.ctx().ctx.random().get_random_u64()
+        self.taped("random.get-random-u64", None, |state| state.ctx().ctx.random().get_random_u64())
     }
 }
 
 impl insecure::Host for State {
     fn get_insecure_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
         self.may_be_random("insecure.get-insecure-random-bytes")?;
-        self.ctx().ctx.random().get_insecure_random_bytes(length)
+        self.taped("insecure.get-insecure-random-bytes", Some(length), |state| {
+            state.ctx().ctx.random().get_insecure_random_bytes(length)
+        })
     }
 
     fn get_insecure_random_u64(&mut self) -> Result<u64> {
         self.may_be_random("insecure.get-insecure-random-u64")?;
-        self.ctx().ctx.random().get_insecure_random_u64()
+        self.taped("insecure.get-insecure-random-u64", None, |state| {
+            state.ctx().ctx.random().get_insecure_random_u64()
+        })
     }
 }
 
@@ -139,6 +175,6 @@ impl insecure_seed::Host for State {
         if !self.shared.random {
             return Ok((0, 0));
         }
-        self.ctx().ctx.random().insecure_seed()
+        self.taped("insecure-seed", None, |state| state.ctx().ctx.random().insecure_seed())
     }
 }

@@ -19,6 +19,7 @@ use crate::kept::{KeptUse, StateDoor};
 use crate::log::AgentLog;
 use crate::memory::MemoryLimiter;
 use crate::outcome::Reported;
+use crate::recording::Tape;
 use crate::secret::Masks;
 use crate::stats::Stats;
 use crate::tcp::{TcpDoor, TcpUse};
@@ -74,6 +75,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     pub(crate) wasi_http: WasiHttpCtx,
+    /// What lies below its calls of the host.
+    pub(crate) tape: Tape,
     /// Epochs in which the guest ran during this call.
     ticks: u128,
     /// While a call is under way.
@@ -101,6 +104,7 @@ impl State {
             table,
             wasi: wasi::closed_context(&log, limits),
             wasi_http: wasi::http_context(limits),
+            tape: Tape::Off,
             ticks: 0,
             running: None,
             began: Instant::now(),
@@ -122,6 +126,7 @@ impl State {
         self.tcp.begin_call();
         self.directories.begin_call();
         self.kept.discard();
+        self.tape_begins(phase);
     }
 
     /// Ends it. A store that is dropped in a call ends it, too.

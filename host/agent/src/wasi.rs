@@ -64,11 +64,13 @@ pub(crate) struct Outbound {
     log: AgentLog,
     deadline: Instant,
     sent: u32,
+    /// Whether `wasi:http` was ever used.
+    by_wasi: bool,
 }
 
 impl Outbound {
     pub(crate) fn new(shared: Arc<Shared>, log: AgentLog) -> Self {
-        Self { shared, log, deadline: Instant::now(), sent: 0 }
+        Self { shared, log, deadline: Instant::now(), sent: 0, by_wasi: false }
     }
 
     pub(crate) fn begin_call(&mut self, deadline: Instant) {
@@ -84,6 +86,11 @@ impl Outbound {
     /// Requests of the running call.
     pub(crate) fn sent(&self) -> u32 {
         self.sent
+    }
+
+    /// Whether the instance has ever sent something by `wasi:http`.
+    pub(crate) fn has_sent_by_wasi(&self) -> bool {
+        self.by_wasi
     }
 
     /// How long something outside may take.
@@ -133,6 +140,7 @@ impl WasiHttpHooks for Outbound {
         options: Option<RequestOptions>,
         _done: Io,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), HttpError>> + Send> {
+        self.by_wasi = true;
         let client = self.next_request();
         let (log, target) = (self.log.clone(), shown(request.uri()));
         let asked = options.and_then(|o| o.first_byte_timeout);

@@ -68,8 +68,9 @@ const TWO_PARTS: &str =
 const NESTED: &str = "Content-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\nx\r\n";
 
 /// [`Limit::ParseBudget`] is shown beside the views, where it can be seen that somebody waits; [`Limit::Instances`] and
-/// [`Limit::SlotWait`] below, since it takes two.
-const ELSEWHERE: [Limit; 4] = [Limit::ParseBudget, Limit::Instances, Limit::LargeInstances, Limit::SlotWait];
+/// [`Limit::SlotWait`] below, since it takes two; [`Limit::Recording`] beside the recordings.
+const ELSEWHERE: [Limit; 5] =
+    [Limit::ParseBudget, Limit::Instances, Limit::LargeInstances, Limit::SlotWait, Limit::Recording];
 
 const CASES: &[Case] = &[
     case(Limit::Memory, 8 << 20, "hostile/memory-bomb", Call::Deliver),

@@ -53,6 +53,8 @@ pub struct DeliveryReport {
     pub trapped: bool,
     /// What is known of the trap.
     pub trap: Option<Arc<AgentFault>>,
+    /// The name of the file that the attempt was recorded in.
+    pub recording: Option<String>,
     /// The connection cannot be used again.
     pub broken: bool,
     /// The connection broke before anything of this item was handed over: it may be tried at once over another one.

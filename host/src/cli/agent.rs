@@ -2,6 +2,7 @@
 
 mod install;
 mod list;
+mod replay;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,13 @@ pub enum AgentVerb {
     /// --with-grants. The exit code is 1 when it breaks a rule; docs/specs/agent.md explains each of them. Set
     /// POSTERN_LOG=info to see what the agent logs.
     Test(test::TestArguments),
+    /// Play a recorded delivery to an agent again, and say what differs.
+    ///
+    /// The agent's calls of its host are answered from the recording: nothing leaves this machine, and nothing changes in
+    /// the data directory. Played to another version (--agent), it shows what that one does otherwise. The exit code is 0
+    /// when the calls and what came of them are the same, 1 when they differ, 5 when the recording cannot be played
+    /// (it is cut, or the agent used files or wasi:http). Set POSTERN_LOG=info to see what the agent logs.
+    Replay(replay::ReplayArguments),
 }
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
@@ -62,6 +70,7 @@ pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
         AgentVerb::Inspect { file, connector } => inspect(common, file, connector.as_deref()),
         AgentVerb::Install(arguments) => install::run(common, arguments),
         AgentVerb::Test(arguments) => test::run(common, arguments),
+        AgentVerb::Replay(arguments) => replay::run(common, arguments),
     }
 }
 

@@ -40,6 +40,10 @@ pub enum MessageVerb {
         #[arg(long, value_name = "NAME")]
         to_connector: Option<String>,
     },
+    /// Record its next attempt at a delivery agent, for `postern agent replay`.
+    ///
+    /// The recording holds the message and all that passes between the agent and the host; `message show` names its file.
+    Record(Which),
     /// Take it out of the queue, for good.
     Remove {
         #[command(flatten)]
@@ -74,6 +78,7 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
             to_connector: to_connector.clone(),
             dry_run: which.dry_run,
         },
+        MessageVerb::Record(which) => Request::MessageRecord { id: which.id, dry_run: which.dry_run },
         MessageVerb::Remove { which, notify } => {
             Request::MessageRemove { id: which.id, notify: *notify, dry_run: which.dry_run }
         }
@@ -88,6 +93,7 @@ pub fn run(common: &Common, verb: MessageVerb) -> CliResult {
             MessageVerb::Suspend(_) => print_change("suspended", &answer),
             MessageVerb::Resume(_) | MessageVerb::Retry(_) => print_change("made due", &answer),
             MessageVerb::Release { .. } => print_release(&answer),
+            MessageVerb::Record(_) => print_record(&answer),
             MessageVerb::Remove { .. } => print_removal(&answer),
         }
     }
@@ -116,6 +122,15 @@ fn print_change(word: &str, answer: &Value) {
     println!("{would}{word}: {} ({} recipients)", field(answer, "items"), answer["recipients"]);
     if !is_empty(answer, "busy") {
         println!("being delivered at this moment, left as it is: {}", field(answer, "busy"));
+    }
+}
+
+/// Which items are recorded when they are tried next.
+fn print_record(answer: &Value) {
+    let would = if answer["done"] == true { "will" } else { "would" };
+    println!("{would} be recorded when it is tried next: {}", field(answer, "items"));
+    if !is_empty(answer, "left") {
+        println!("not for a delivery agent: {}", field(answer, "left"));
     }
 }
 
@@ -189,6 +204,18 @@ fn print_message(message: &Value) {
         }
         table.print();
         print_quarantine(&item["quarantine"]);
+        print_recordings(item);
+    }
+}
+
+/// What is recorded of an item, or will be.
+fn print_recordings(item: &Value) {
+    for file in item["recordings"].as_array().into_iter().flatten() {
+        let file = postern_model::text::one_line(file.as_str().unwrap_or_default(), 400);
+        println!("recorded  {file}");
+    }
+    if item["to_be_recorded"] == true {
+        println!("recorded  the next attempt will be");
     }
 }
 

@@ -50,6 +50,28 @@ pub enum OnReceiptExpiry {
     Success,
 }
 
+/// `record`: which deliveries are recorded, beside those that an operator asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordMode {
+    /// None.
+    Never,
+    /// Further attempts of a message that has broken its agent.
+    #[default]
+    Trapped,
+    /// These, and those in which a recipient was deferred or failed.
+    Failures,
+    /// All.
+    All,
+}
+
+/// The words for [`RecordMode`].
+const RECORD: &[(&str, RecordMode)] = &[
+    ("never", RecordMode::Never),
+    ("trapped", RecordMode::Trapped),
+    ("failures", RecordMode::Failures),
+    ("all", RecordMode::All),
+];
+
 /// The words for [`OnReceiptExpiry`].
 const ON_RECEIPT_EXPIRY: &[(&str, OnReceiptExpiry)] = &[
     ("failure-dsn", OnReceiptExpiry::FailureDsn),
@@ -98,6 +120,8 @@ pub struct DeliveryAgentConfig {
     pub per_message: bool,
     /// When the agent is left alone for a while, since message after message breaks it.
     pub breaker: BreakerLimits,
+    /// Which deliveries are recorded.
+    pub record: RecordMode,
 }
 
 /// What is done about a hand-over that nobody saw the end of, where the agent cannot tell either.
@@ -180,6 +204,7 @@ impl DeliveryAgentConfig {
             section.or("on_receipt_expiry", choice(ON_RECEIPT_EXPIRY), OnReceiptExpiry::default());
         let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
         let breaker = breaker(section);
+        let record = section.or("record", choice(RECORD), RecordMode::default());
         let per_message = per_message(section, &common, batch_size, keep_open);
         section.finish();
         let agent = agent?;
@@ -209,6 +234,7 @@ impl DeliveryAgentConfig {
             on_receipt_expiry,
             allow_fail_queue,
             breaker,
+            record,
             per_message,
         })
     }

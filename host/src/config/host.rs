@@ -15,6 +15,7 @@ use super::values::{
     MAX_DURATION, boolean, choice, count, duration_or_never, host_name, line, number, quoted, size, socket,
     string, timer,
 };
+use crate::recordings::RecordingLimits;
 
 /// `host.data_directory`, from the folder of the file.
 pub const DATA_DIRECTORY: &str = "data";
@@ -42,6 +43,10 @@ pub const EARLY_RECEIPT_LIFE: Duration = Duration::from_secs(10 * 60);
 pub const RECEIPT_MEMORY: u32 = 100_000;
 /// `host.quarantine_records`: records of messages that broke their agents.
 pub const QUARANTINE_RECORDS: usize = 1_000;
+/// `host.recordings`: deliveries of agents that are kept in files.
+pub const RECORDINGS: usize = 100;
+/// `host.recordings_size`: all of them together, in bytes.
+pub const RECORDINGS_SIZE: u64 = 1 << 30;
 /// `tracking.retention` (Exchange: `MessageTrackingLogMaxAge` 30 days).
 pub const TRACKING_RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -102,6 +107,8 @@ pub struct HostConfig {
     pub early_receipt_life: Duration,
     /// How many records of messages that broke their agents are kept.
     pub quarantine_records: usize,
+    /// How many recordings of deliveries are kept.
+    pub recordings: RecordingLimits,
     /// Domains whose IMCEA addresses are decoded, in lower case.
     pub encapsulation_domains: Vec<String>,
 }
@@ -136,6 +143,10 @@ impl HostConfig {
         let early_receipt_life = section.or("early_receipt_life", life, EARLY_RECEIPT_LIFE);
         let receipt_memory = section.or("receipt_memory", number(0, 10_000_000), RECEIPT_MEMORY);
         let quarantine_records = section.or("quarantine_records", count(0, 100_000), QUARANTINE_RECORDS);
+        let recordings = RecordingLimits {
+            files: section.or("recordings", count(0, 100_000), RECORDINGS),
+            bytes: section.or("recordings_size", size(1 << 20, 1 << 40), RECORDINGS_SIZE),
+        };
         let domains = section.list("encapsulation_domains", host_name);
         let encapsulation_domains = domains.unwrap_or_else(|| vec![known_name.to_owned()]);
         section.finish();
@@ -158,6 +169,7 @@ impl HostConfig {
             early_receipts,
             early_receipt_life,
             quarantine_records,
+            recordings,
             encapsulation_domains,
         })
     }

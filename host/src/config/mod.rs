@@ -43,7 +43,7 @@ pub use authenticity::{Authenticity, NotSigned, Signed, TrustedKey, signature_of
 pub use callback::{CallbackConfig, CallbackTls};
 pub use canary::CanaryConfig;
 pub use checked::Config;
-pub use delivery_agent::{DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, TcpGrant};
+pub use delivery_agent::{DeliveryAgentConfig, Grants, OnReceiptExpiry, OnUnknown, RecordMode, TcpGrant};
 pub use file_door::{FileDoorConfig, FileDoorKind, FolderConfig, Trust};
 pub use foreign::{ForeignConfig, Quota, SuccessOn, Watch};
 pub use gateway::{Gateway, Reader};

@@ -130,7 +130,7 @@ error: postern.toml:1:2: host: the key `name` is missing
 error: postern.toml:2:1: host.nam: this key is not known
   2 | nam
     | ^^^
-  hint: did you mean `name`? Known keys are agent_parse_budget, content_cache, data_directory, early_receipt_life, early_receipts, encapsulation_domains, inline_body_limit, log_format, max_agent_instances, max_large_agent_instances, name, on_store_failure, postmaster, quarantine_records, receipt_memory, settle_window, shutdown_grace, store_reserve, worker_threads
+  hint: did you mean `name`? Known keys are agent_parse_budget, content_cache, data_directory, early_receipt_life, early_receipts, encapsulation_domains, inline_body_limit, log_format, max_agent_instances, max_large_agent_instances, name, on_store_failure, postmaster, quarantine_records, receipt_memory, recordings, recordings_size, settle_window, shutdown_grace, store_reserve, worker_threads
 error: postern.toml:5:11: receive_connectors.default.listen: \"localhost:25\" is not an address and a port
   5 | listen = [\"localhost:25\"]
     |           ^^^^^^^^^^^^^^

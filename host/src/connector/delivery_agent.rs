@@ -1,6 +1,7 @@
 //! DeliveryAgentConnector: hands items to a WASM delivery agent.
 
 mod crew;
+mod records;
 mod spared;
 mod version;
 
@@ -21,9 +22,10 @@ use crate::config::CanaryConfig;
 
 use crew::Crew;
 use spared::{NotTaken, in_order};
-use version::{InUse, Version};
+use version::{InUse, Version, passed};
 
 pub use crew::{CrewView, Tools, TrialView};
+pub use records::Records;
 pub use version::{Role, VersionView};
 
 /// A connector with its agent, or with the reason why it has none.
@@ -36,6 +38,8 @@ pub struct DeliveryAgentConnector {
     callback_url: Option<String>,
     /// The most items that the agent gets in one call.
     batch_size: usize,
+    /// Which deliveries are recorded; `None`: none ever.
+    records: Option<Arc<Records>>,
 }
 
 impl DeliveryAgentConnector {
@@ -68,14 +72,20 @@ impl DeliveryAgentConnector {
                 tracing::error!(connector = %name, %agent, error, "the agent cannot be loaded; its mail waits");
             }
         }
-        Self { name, runtime, crew, callback_url, batch_size }
+        Self { name, runtime, crew, callback_url, batch_size, records: None }
     }
 
     /// A connector that cannot work, and says why.
     #[must_use]
     pub fn disabled(name: Arc<str>, runtime: Runtime, reason: String) -> Self {
         tracing::error!(connector = %name, reason, "the connector cannot be used; its mail waits");
-        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1 }
+        Self { name, runtime, crew: Err(reason), callback_url: None, batch_size: 1, records: None }
+    }
+
+    /// The same, of which deliveries are recorded.
+    #[must_use]
+    pub fn with_records(self, records: Option<Arc<Records>>) -> Self {
+        Self { records, ..self }
     }
 
     /// Takes over what was made from a newer file: new connections get the new version, old ones end what they are at.
@@ -132,15 +142,20 @@ impl DeliveryAgentConnector {
 
     /// Opens a connection of one version.
     async fn open_version(
+        &self,
         crew: &Arc<Crew>,
         version: Arc<Version>,
         hop: &NextHop,
     ) -> Result<Box<dyn Connection>, NotOpened> {
-        let in_use = InUse::of(version);
-        let connection = in_use.version().agent().open(hop).await?;
+        let (in_use, records) = (InUse::of(version), self.records.clone());
+        let agent = in_use.version().agent();
+        let connection = match &records {
+            Some(records) if records.all() => agent.open_recorded(hop).await?,
+            _ => agent.open(hop).await?,
+        };
         let on_trial = crew.is_candidate(in_use.version());
-        Ok(Box::new(AgentLine { connection, in_use, crew: crew.clone(), on_trial, has_refused: false })
-            as Box<dyn Connection>)
+        let crew = crew.clone();
+        Ok(Box::new(AgentLine { connection, in_use, crew, on_trial, has_refused: false, records }))
     }
 
     /// Whether the version that delivers is so.
@@ -166,10 +181,10 @@ impl Connector for DeliveryAgentConnector {
                 )))
             })?;
             let (version, instead) = crew.next();
-            let opened = Self::open_version(crew, version.clone(), hop).await;
+            let opened = self.open_version(crew, version.clone(), hop).await;
             let (Err(_), Some(steady)) = (&opened, instead) else { return opened };
             // What a version on trial cannot open is opened by the one before: its word is not yet that of the queue.
-            let opened = Self::open_version(crew, steady, hop).await;
+            let opened = self.open_version(crew, steady, hop).await;
             if opened.is_ok() {
                 version.count_unopened();
             }
@@ -265,6 +280,8 @@ struct AgentLine {
     on_trial: bool,
     /// It refused its queue on trial: it is to be closed.
     has_refused: bool,
+    /// Which deliveries are recorded; `None`: none ever.
+    records: Option<Arc<Records>>,
 }
 
 impl AgentLine {
@@ -292,6 +309,63 @@ impl AgentLine {
         let mut report = not_taken.report_on_trial();
         self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
         Some(report)
+    }
+
+    /// Why this delivery has to be recorded from the very beginning; `None`: it has not.
+    fn demand(&self, request: &DeliveryRequest) -> Option<&'static str> {
+        self.records.as_ref()?.demand(request)
+    }
+
+    /// Delivers an item, and records it where that is demanded.
+    async fn deliver_one(
+        &mut self,
+        request: &DeliveryRequest,
+        demand: Option<&'static str>,
+    ) -> DeliveryReport {
+        let requests = std::slice::from_ref(request);
+        let renewed = if demand.is_some() { self.renew(&request.item.next_hop).await } else { Ok(()) };
+        let mut report = match renewed {
+            Ok(()) => self.connection.deliver(request).await,
+            Err(report) => *report,
+        };
+        self.keep(demand, requests, std::slice::from_mut(&mut report)).await;
+        self.count(requests, std::slice::from_mut(&mut report));
+        report
+    }
+
+    /// Opens the connection anew, so that nothing that was before it is missing in a recording.
+    async fn renew(&mut self, hop: &NextHop) -> Result<(), Box<DeliveryReport>> {
+        // First the old one is closed: a far end may allow one alone.
+        if let Err(fault) = self.connection.end().await {
+            let label = self.connection.label();
+            tracing::warn!(far_end = label, reason = %fault.response, "the agent did not close in good order");
+        }
+        let opened = self.in_use.version().agent().open_recorded(hop).await;
+        self.connection = opened.map_err(|NotOpened { refusal, .. }| {
+            let fault = match &refusal {
+                Refusal::DeferQueue(deferral) => Some(deferral.clone()),
+                Refusal::FailQueue { .. } => None,
+            };
+            let refused = DeliveryReport { refusal: Some(refusal), fault, ..DeliveryReport::default() };
+            Box::new(DeliveryReport { broken: true, ..refused })
+        })?;
+        Ok(())
+    }
+
+    /// Keeps what was recorded of a call, where somebody wants it.
+    async fn keep(
+        &mut self,
+        demand: Option<&'static str>,
+        requests: &[DeliveryRequest],
+        reports: &mut [DeliveryReport],
+    ) {
+        let Some((records, recording)) = self.records.clone().zip(self.connection.take_recording()) else {
+            return;
+        };
+        let all_passed = requests.iter().zip(&*reports).all(|(request, report)| passed(request, report));
+        let Some(why) = demand.or_else(|| records.keeps(all_passed)) else { return };
+        let name = records.keep(&requests[0], recording.because(why)).await;
+        reports.iter_mut().for_each(|report| report.recording.clone_from(&name));
     }
 
     /// Counts what came of deliveries; for a version on trial they may decide it. Its refusals are about its own
@@ -328,9 +402,7 @@ impl Connection for AgentLine {
             if let Some(report) = self.not_taken(request).await {
                 return report;
             }
-            let mut report = self.connection.deliver(request).await;
-            self.count(std::slice::from_ref(request), std::slice::from_mut(&mut report));
-            report
+            self.deliver_one(request, self.demand(request)).await
         })
     }
 
@@ -343,13 +415,23 @@ impl Connection for AgentLine {
             for request in requests {
                 known.push(self.not_taken(request).await);
             }
-            let fits = requests.iter().zip(&known).filter(|(_, known)| known.is_none());
-            let fits: Vec<_> = fits.map(|(request, _)| request.clone()).collect();
-            if fits.is_empty() {
-                return in_order(known, Vec::new());
+            let (mut fits, mut demanded) = (Vec::new(), Vec::new());
+            for (at, request) in requests.iter().enumerate().filter(|(at, _)| known[*at].is_none()) {
+                match self.demand(request) {
+                    // A recording is of one delivery.
+                    Some(why) => demanded.push((at, why)),
+                    None => fits.push(request.clone()),
+                }
             }
-            let mut reports = self.connection.deliver_batch(&fits).await;
-            self.count(&fits, &mut reports);
+            let mut reports = Vec::new();
+            if !fits.is_empty() {
+                reports = self.connection.deliver_batch(&fits).await;
+                self.keep(None, &fits, &mut reports).await;
+                self.count(&fits, &mut reports);
+            }
+            for (at, why) in demanded {
+                known[at] = Some(self.deliver_one(&requests[at], Some(why)).await);
+            }
             in_order(known, reports)
         })
     }

@@ -11,6 +11,7 @@ use postern_store::{AgentStateChange, AgentStateCheck, AgentStateWrite, InboundI
 
 use super::BoxFuture;
 use crate::receive::callback::CallbackBase;
+use crate::recordings::Recordings;
 use crate::submit::{Submission, SubmitError, Submitter};
 
 /// What there is to be granted; nothing of it is there when an agent is only looked at.
@@ -22,6 +23,8 @@ pub struct AgentDoors {
     pub submitter: Option<Arc<Submitter>>,
     /// What the URLs of call-backs are made of.
     pub callback: Option<CallbackBase>,
+    /// Where deliveries are recorded.
+    pub recordings: Option<Arc<Recordings>>,
 }
 
 /// A change of an agent's state in the words of the store.

@@ -20,6 +20,7 @@ use crate::bad_mail;
 use crate::connector::{CurrentConnectors, HandedIn, Held, Whereabouts, Withdrawal, doors};
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
+use crate::recordings::Recordings;
 use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
 use crate::topology::{CurrentTopology, Topology};
@@ -52,6 +53,7 @@ pub struct Settler {
     pub(super) intents: Arc<Intents>,
     /// What is known of items that broke their agents.
     quarantine: Arc<Quarantine>,
+    recordings: Arc<Recordings>,
 }
 
 /// How an attempt was settled.
@@ -91,8 +93,20 @@ impl Settler {
         let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
         let host = &topology.get().config.host;
         let quarantine = Quarantine::open(&host.data_directory, host.quarantine_records);
+        let recordings = Recordings::open(&host.data_directory, host.recordings);
         let intents = Arc::default();
-        Self { store, topology, metrics, outbox, receipts, connectors, unreadable, intents, quarantine }
+        Self {
+            store,
+            topology,
+            metrics,
+            outbox,
+            receipts,
+            connectors,
+            unreadable,
+            intents,
+            quarantine,
+            recordings,
+        }
     }
 
     /// Takes back what was handed over of a leased item, before its recipients are settled in another way than by an
@@ -120,6 +134,12 @@ impl Settler {
     #[must_use]
     pub fn quarantine(&self) -> &Arc<Quarantine> {
         &self.quarantine
+    }
+
+    /// Recorded deliveries.
+    #[must_use]
+    pub fn recordings(&self) -> &Arc<Recordings> {
+        &self.recordings
     }
 
     /// The topology in force.

@@ -14,6 +14,8 @@ pub async fn message(operations: &Operations, id: MessageId) -> Result<Value, Op
     for item in &loaded.items {
         let mut view = item_view(item);
         view["quarantine"] = quarantine_view(operations, item.id).await;
+        view["recordings"] = recordings(operations, item.id).await;
+        view["to_be_recorded"] = operations.settler.recordings().is_wanted(item.id).into();
         items.push(view);
     }
     Ok(json!({
@@ -80,6 +82,13 @@ async fn quarantine_view(operations: &Operations, item: ItemId) -> Value {
         Ok(record) => json!(record),
         Err(error) => json!({ "unreadable": error.to_string() }),
     }
+}
+
+/// The files in which attempts of an item are recorded.
+async fn recordings(operations: &Operations, item: ItemId) -> Value {
+    let recordings = operations.settler.recordings().clone();
+    let found = tokio::task::spawn_blocking(move || recordings.of(item)).await.unwrap_or_default();
+    found.iter().map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
 pub(super) fn open_recipients(loaded: &Loaded) -> usize {

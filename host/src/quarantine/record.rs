@@ -41,6 +41,9 @@ pub struct Trap {
     pub attempt: u32,
     /// What the recipients were deferred with.
     pub text: String,
+    /// The name of the file in `recordings/` that the attempt was recorded in; `None` where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
     /// How the agent broke; `None` where that is not known, as after a fault of the connector's own code.
     pub fault: Option<AgentFault>,
 }
@@ -142,7 +145,7 @@ mod tests {
         };
         let text = format!("451 4.3.0 delivery agent, deliver: {}", fault.cause);
         let at = "2026-11-24T08:00:00Z".parse().unwrap();
-        Trap { at, attempt, text, fault: Some(fault) }
+        Trap { at, attempt, text, recording: None, fault: Some(fault) }
     }
 
     fn record() -> QuarantineRecord {

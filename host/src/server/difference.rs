@@ -145,6 +145,8 @@ pub fn keep_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
         ("host.early_receipts", was.early_receipts != is.early_receipts),
         ("host.early_receipt_life", was.early_receipt_life != is.early_receipt_life),
         ("host.quarantine_records", was.quarantine_records != is.quarantine_records),
+        ("host.recordings", was.recordings.files != is.recordings.files),
+        ("host.recordings_size", was.recordings.bytes != is.recordings.bytes),
         ("host.encapsulation_domains", was.encapsulation_domains != is.encapsulation_domains),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("admin.token", old.admin.token != new.admin.token),

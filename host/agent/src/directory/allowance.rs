@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
@@ -73,6 +73,8 @@ pub(crate) struct DirectoryUse {
     /// One for each stream of a file. Such a stream keeps its file open, whatever becomes of the descriptor.
     streams: Arc<()>,
     made: u32,
+    /// Whether anything was ever looked for in the granted folders.
+    used: AtomicBool,
     meter: Meter,
 }
 
@@ -83,7 +85,15 @@ impl DirectoryUse {
     pub(crate) fn new(shared: &Arc<Shared>, log: &AgentLog) -> Self {
         let bytes = Bytes { read: AtomicU64::new(0), written: AtomicU64::new(0) };
         let meter = Meter { bytes: Arc::new(bytes), shared: shared.clone(), log: log.clone() };
-        Self { open: BTreeMap::new(), listings: BTreeMap::new(), streams: Arc::default(), made: 0, meter }
+        let used = AtomicBool::new(false);
+        Self {
+            open: BTreeMap::new(),
+            listings: BTreeMap::new(),
+            streams: Arc::default(),
+            made: 0,
+            used,
+            meter,
+        }
     }
 
     /// Starts the allowance of a call. What is open stays open.
@@ -91,6 +101,16 @@ impl DirectoryUse {
         self.made = 0;
         self.meter.bytes.read.store(0, Relaxed);
         self.meter.bytes.written.store(0, Relaxed);
+    }
+
+    /// Something is looked for in a granted folder.
+    pub(crate) fn uses(&self) {
+        self.used.store(true, Relaxed);
+    }
+
+    /// Whether anything ever was.
+    pub(crate) fn has_been_used(&self) -> bool {
+        self.used.load(Relaxed)
     }
 
     /// What counts the bytes, for streams.

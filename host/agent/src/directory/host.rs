@@ -47,6 +47,7 @@ impl State {
     /// What a call on a path in an open folder is about.
     fn beneath(&self, fd: &Fd, path: &str) -> FsResult<Target> {
         let folder = self.at(fd)?;
+        self.directories.uses();
         let target = Target { path: format!("{}/{path}", folder.path), ..folder };
         let max = self.shared.limits.directory_path;
         if path.len() > max { Err(self.over(&target, OverLimit::Path(max))) } else { Ok(target) }
@@ -350,6 +351,7 @@ impl HostDescriptor for State {
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<ReaddirIterator>> {
         let target = self.at(&fd)?;
+        self.directories.uses();
         self.directories.may_open(1).map_err(|over| self.over(&target, over))?;
         let (folder, max) = (self.folder(&fd)?, self.directories.listable());
         // The engine's WASI keeps the whole listing in memory.

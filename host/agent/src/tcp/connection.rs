@@ -59,6 +59,11 @@ impl<Guard> Connection<Guard> {
         Self { target: target.to_owned(), open: Some(open) }
     }
 
+    /// One that has ended already: what there is to say about it stands in a recording.
+    pub(crate) fn ended(target: &str) -> Self {
+        Self { target: target.to_owned(), open: None }
+    }
+
     /// Where it leads, in the agent's words.
     pub(crate) fn target(&self) -> &str {
         &self.target

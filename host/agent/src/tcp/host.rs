@@ -11,6 +11,7 @@ use super::connection::{Connection, Line};
 use crate::bindings::imported::tcp::{self as wit, Fault};
 use crate::limits::{Limit, Limits, MAX_READ};
 use crate::log::{AgentLog, Capability};
+use crate::recording::{Asked, Taped, Way, question};
 use crate::state::State;
 use crate::stats::Stats;
 
@@ -208,14 +209,19 @@ impl State {
     }
 }
 
-impl wit::Host for State {
-    async fn connect(&mut self, target: String, timeout_ms: u32) -> Result<Answer<Resource<TcpConnection>>> {
+impl State {
+    /// The number of a connection in recordings.
+    fn tcp_number(&mut self, at: &Resource<TcpConnection>) -> u32 {
+        self.tape_connections(|connections| connections.number(at.rep())).unwrap_or_default()
+    }
+
+    async fn tcp_open(&mut self, target: &str, timeout_ms: u32) -> Result<Answer<Resource<TcpConnection>>> {
         let late = self.tcp_late(timeout_ms);
-        match self.tcp_connect(&target, timeout_ms).await {
+        match self.tcp_connect(target, timeout_ms).await {
             Ok(connection) => Ok(Ok(self.table.push(connection)?)),
             Err(fault) => {
                 match (&fault, late) {
-                    (Fault::Denied(why), _) => self.log.refused(Capability::Tcp, &target, why),
+                    (Fault::Denied(why), _) => self.log.refused(Capability::Tcp, target, why),
                     (Fault::Timeout, Some(limit)) => self.log.hit(limit),
                     _ => {}
                 }
@@ -225,11 +231,53 @@ impl wit::Host for State {
     }
 }
 
+impl wit::Host for State {
+    async fn connect(&mut self, target: String, timeout_ms: u32) -> Result<Answer<Resource<TcpConnection>>> {
+        let asked = self.ask::<Answer<u32>>("tcp.connect", |masks| {
+            question([("target", target.write(masks)), ("timeout_ms", timeout_ms.into())])
+        })?;
+        let note = match asked {
+            Asked::Known(Err(fault)) => return Ok(Err(fault)),
+            Asked::Known(Ok(number)) => {
+                let connection = self.table.push(Connection::ended(&target))?;
+                self.tape_connections(|connections| connections.add(connection.rep(), number));
+                return Ok(Ok(connection));
+            }
+            Asked::Live(note) => note,
+        };
+        let answer = self.tcp_open(&target, timeout_ms).await?;
+        let number = answer.as_ref().ok().and_then(|connection| {
+            self.tape_connections(|connections| {
+                let number = connections.next();
+                connections.add(connection.rep(), number);
+                number
+            })
+        });
+        let told = match &answer {
+            Ok(_) => Ok(number.unwrap_or_default()),
+            Err(fault) => Err(fault.clone()),
+        };
+        self.answered(note, &told);
+        Ok(answer)
+    }
+}
+
 impl wit::HostConnection for State {
     async fn read(&mut self, at: Resource<TcpConnection>, max: u32, ms: u32) -> Result<Answer<Vec<u8>>> {
+        let number = self.tcp_number(&at);
+        let asked = self.ask("tcp.read", |_| {
+            question([("connection", number.into()), ("max", max.into()), ("timeout_ms", ms.into())])
+        })?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
         let late = self.tcp_late(ms);
         let answer = self.tcp_read(&at, max, ms).await?;
-        self.tcp_told(&at, late, answer)
+        let answer = self.tcp_told(&at, late, answer)?;
+        self.tape_stream(at.rep(), Way::Read, answer.as_deref().unwrap_or_default());
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn read_line(
@@ -238,23 +286,53 @@ impl wit::HostConnection for State {
         max: u32,
         ms: u32,
     ) -> Result<Answer<Option<String>>> {
+        let number = self.tcp_number(&at);
+        let asked = self.ask("tcp.read-line", |_| {
+            question([("connection", number.into()), ("max", max.into()), ("timeout_ms", ms.into())])
+        })?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
         let late = self.tcp_late(ms);
         let answer = self.tcp_read_line(&at, max, ms).await?;
-        self.tcp_told(&at, late, answer)
+        let answer = self.tcp_told(&at, late, answer)?;
+        let line = answer.as_ref().ok().and_then(Option::as_deref).unwrap_or_default();
+        self.tape_stream(at.rep(), Way::Read, line.as_bytes());
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn write(&mut self, at: Resource<TcpConnection>, data: Vec<u8>, ms: u32) -> Result<Answer<()>> {
+        let number = self.tcp_number(&at);
+        self.tape_stream(at.rep(), Way::Written, &data);
+        let asked = self.ask("tcp.write", |masks| {
+            question([("connection", number.into()), ("data", data.write(masks)), ("timeout_ms", ms.into())])
+        })?;
+        let note = match asked {
+            Asked::Known(answer) => return Ok(answer),
+            Asked::Live(note) => note,
+        };
         let late = self.tcp_late(ms);
         let answer = self.tcp_write(&at, &data, ms).await?;
-        self.tcp_told(&at, late, answer)
+        let answer = self.tcp_told(&at, late, answer)?;
+        self.answered(note, &answer);
+        Ok(answer)
     }
 
     async fn close(&mut self, at: Resource<TcpConnection>) -> Result<()> {
+        let number = self.tcp_number(&at);
+        let note = match self.ask("tcp.close", |_| question([("connection", number.into())]))? {
+            Asked::Known(()) => return Ok(()),
+            Asked::Live(note) => note,
+        };
         self.table.get_mut(&at)?.close().await;
+        self.answered(note, &());
         Ok(())
     }
 
     async fn drop(&mut self, at: Resource<TcpConnection>) -> Result<()> {
+        // When a language lets go of what it does not need is its own affair: it is not recorded.
         self.table.delete(at)?.close().await;
         Ok(())
     }

@@ -156,7 +156,7 @@ impl Version {
 
 /// Whether every recipient got further. One that failed did not: a version that refuses everything for good must not
 /// take over.
-fn passed(request: &DeliveryRequest, report: &DeliveryReport) -> bool {
+pub fn passed(request: &DeliveryRequest, report: &DeliveryReport) -> bool {
     if report.fault.is_some() || report.refusal.is_some() {
         return false;
     }
