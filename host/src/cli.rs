@@ -85,7 +85,7 @@ enum Verb {
     /// Connectors: list.
     #[command(subcommand)]
     Connector(connector::ConnectorVerb),
-    /// Delivery agents: list, promote, rollback, install, inspect, test.
+    /// Delivery agents: new, build, list, promote, rollback, install, inspect, test.
     #[command(subcommand)]
     Agent(agent::AgentVerb),
     /// What happened to messages.

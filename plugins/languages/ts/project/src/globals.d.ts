@@ -1,0 +1,12 @@
+// What QuickJS brings beside the language itself, and what Node.js brings for tests.
+declare class TextEncoder { encode(text: string): Uint8Array }
+declare class TextDecoder { decode(bytes: Uint8Array): string }
+declare module "node:test" { export function test(name: string, body: () => void): void }
+declare module "node:assert" {
+  const assert: {
+    equal(found: unknown, expected: unknown): void;
+    deepEqual(found: unknown, expected: unknown): void;
+    throws(body: () => void, check: (thrown: unknown) => boolean): void;
+  };
+  export default assert;
+}
