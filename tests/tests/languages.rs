@@ -16,6 +16,9 @@ use serde_json::Value;
 /// The host compiles a component of 18 MB for the first time, perhaps two of them side by side on a busy machine.
 const COMPILING: Duration = Duration::from_mins(4);
 
+/// Enough for collectors of garbage to come to rest.
+const CALLS: &str = "2000";
+
 /// The two agents of a language in a folder.
 struct Agents {
     folder: tempfile::TempDir,
@@ -132,10 +135,17 @@ impl Agents {
         site.audit();
     }
 
-    /// The rules of the contract, with few calls: the templates keep no state.
+    /// The rules of the contract; nothing is granted, so what is posted comes to nothing.
     fn conforms(&self) {
-        let (code, said) = self.postern(&["agent", "test", "greeter/build/greeter.wasm", "--calls", "50"]);
-        assert_eq!(code, 0, "{said}");
+        for (name, settings) in [("greeter", "{}"), ("poster", r#"{"url": "https://far.example/send"}"#)] {
+            let file = format!("{name}/build/{name}.wasm");
+            let words = ["agent", "test", &file, "--settings", settings, "--calls", CALLS];
+            let (code, said) = self.postern(&words);
+            let failed: Vec<&str> = said.lines().filter(|line| line.contains("  failed  ")).collect();
+            // Go's collector cannot run in a component (docs/languages/go.md): that rule, and no other, is broken.
+            let only_memory = self.language == "go" && failed.iter().all(|line| line.starts_with("AGT-20"));
+            assert!(code == 0 || (code == 1 && only_memory && !failed.is_empty()), "{name}: {said}");
+        }
     }
 
     fn is_not_built_twice(&self) {
@@ -149,6 +159,7 @@ fn works(test: &str, language: &'static str) {
     agents.unit_tests();
     agents.build();
     agents.deliver();
+    // The suite compiles what it tries anew for each set of limits, which takes minutes for 18 MB.
     if language != "python" {
         agents.conforms();
         agents.is_not_built_twice();

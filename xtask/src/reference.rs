@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use wit_parser::{
-    Function, FunctionKind, Handle, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, World,
-    WorldItem,
+    Function, FunctionKind, Handle, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId,
+    World, WorldItem,
 };
 
 /// The contract that the reference is of.
@@ -41,7 +41,8 @@ pub fn text(root: &Path) -> Result<String, String> {
     let folder = root.join(CONTRACT);
     let (package, _) = resolve.push_path(&folder).map_err(|error| format!("{CONTRACT}: {error:#}"))?;
     let world = |name: &str| {
-        let found = resolve.select_world(&[package], Some(name)).map_err(|error| format!("{CONTRACT}: {error:#}"))?;
+        let found =
+            resolve.select_world(&[package], Some(name)).map_err(|error| format!("{CONTRACT}: {error:#}"))?;
         Ok::<_, String>(&resolve.worlds[found])
     };
     let (base, full) = (world("delivery-agent")?, world("delivery-agent-full")?);
@@ -58,14 +59,12 @@ pub fn text(root: &Path) -> Result<String, String> {
 
 /// Who has the interface.
 fn role(id: InterfaceId, base: &World, full: &World) -> &'static str {
-    let has = |items: &mut dyn Iterator<Item = &WorldItem>| {
-        items.any(|item| matches!(item, WorldItem::Interface { id: found, .. } if *found == id))
-    };
-    if has(&mut base.exports.values()) {
+    let is_it = |item: &WorldItem| matches!(item, WorldItem::Interface { id: found, .. } if *found == id);
+    if base.exports.values().any(is_it) {
         "*Every agent exports it; the host calls it.*"
-    } else if has(&mut full.exports.values()) {
+    } else if full.exports.values().any(is_it) {
         "*An agent may export it.*"
-    } else if has(&mut base.imports.values()) {
+    } else if base.imports.values().any(is_it) {
         "*The host has it; an agent may import it.*"
     } else {
         "*Types that others use.*"

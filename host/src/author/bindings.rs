@@ -1,4 +1,4 @@
-//! Bindings: the sources that C, C++, Zig and Go need beside the author's own, generated from the contract in `wit/`.
+//! Bindings: the sources that C, C++ and Go need beside the author's own, generated from the contract in `wit/`.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ const C_NAME: &str = "delivery_agent";
 /// When the contract cannot be read, has no such world, or the files cannot be written; in words.
 pub fn generate(project: &Project) -> Result<(), String> {
     let mut generator: Box<dyn WorldGenerator> = match project.language {
-        Language::C | Language::Cpp | Language::Zig => {
+        Language::C | Language::Cpp => {
             let options = wit_bindgen_c::Opts { rename_world: Some(C_NAME.to_owned()), ..Default::default() };
             options.build()
         }

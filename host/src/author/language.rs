@@ -20,9 +20,6 @@ pub enum Language {
     Go,
     /// C++, by clang or zig.
     Cpp,
-    /// Zig; best effort: the language changes from release to release.
-    #[value(skip)]
-    Zig,
 }
 
 /// Where a set of embedded files goes in an author's folder: from a folder of the checkout, to one of the author's.
@@ -43,7 +40,6 @@ impl Language {
             Self::Python => "python",
             Self::Go => "go",
             Self::Cpp => "cpp",
-            Self::Zig => "zig",
         }
     }
 
@@ -52,9 +48,11 @@ impl Language {
     pub fn sdk(self) -> &'static [Part] {
         match self {
             Self::Rust => &[("plugins/sdk", "sdk")],
-            Self::C | Self::Cpp | Self::Zig => &[("plugins/languages/c/sdk", "sdk")],
+            Self::C | Self::Cpp => &[("plugins/languages/c/sdk", "sdk")],
             Self::Js | Self::Ts => &[("plugins/languages/js/sdk", "sdk")],
-            Self::Python => &[("plugins/languages/python/sdk", "sdk")],
+            Self::Python => {
+                &[("plugins/languages/python/sdk", "sdk"), ("plugins/languages/python/testing", "testing")]
+            }
             Self::Go => &[("plugins/languages/go/sdk", "sdk")],
         }
     }

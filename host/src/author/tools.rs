@@ -78,7 +78,6 @@ pub fn find(project: &Project, search: &Search) -> Result<Tools, Vec<Missing>> {
         Language::Rust => rust::find(search),
         Language::C => clang::find(search, clang::Dialect::C),
         Language::Cpp => clang::find(search, clang::Dialect::Cpp),
-        Language::Zig => clang::find_zig(search),
         Language::Js => scripts::javascript(search),
         Language::Ts => scripts::typescript(search),
         Language::Python => scripts::python(search),

@@ -1,4 +1,4 @@
-//! Clang: compilers for C, C++ and Zig: LLVM's from Debian, or zig, which brings all it needs.
+//! Clang: compilers for C and C++: LLVM's from Debian, or zig, which brings all it needs.
 
 use std::path::{Path, PathBuf};
 
@@ -36,15 +36,6 @@ pub(super) fn find(search: &Search, dialect: Dialect) -> Result<Tools, Vec<Missi
         );
         vec![Missing::new(what, how)]
     })
-}
-
-/// The compiler of the language Zig.
-pub(super) fn find_zig(search: &Search) -> Result<Tools, Vec<Missing>> {
-    let zig = zig(search).ok_or_else(|| vec![Missing::new("zig", zig_by_pip())])?;
-    let mut tools = Tools::default();
-    tools.versions.push(version("zig", &zig, &["version"]));
-    tools.environment.insert("ZIG", zig.into());
-    Ok(tools)
 }
 
 fn zig_by_pip() -> String {

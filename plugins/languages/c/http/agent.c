@@ -20,7 +20,7 @@ void exports_postern_delivery_agent_agent_describe(postern_description *ret) {
 bool exports_postern_delivery_agent_agent_open_connection(postern_next_hop *hop, postern_string *label,
                                                           postern_refusal *refusal) {
   postern_delivery_agent_types_next_hop_free(hop);
-  if (!postern_setting("url", url, sizeof url)) {
+  if (!postern_setting("url", url, sizeof url) || !url[0]) {
     *refusal = postern_not_now("the setting `url` is missing", "");
     return false;
   }

@@ -1,4 +1,4 @@
-/* Helpers over the generated bindings (gen/delivery_agent.h), for C, C++ and Zig.
+/* Helpers over the generated bindings (gen/delivery_agent.h), for C and C++.
  *
  * Ownership is that of the bindings: what a function of the agent gets is its own, and is freed with the generated
  * `..._free`; what it gives away is allocated with malloc. Everything that these helpers put into an outcome is a copy. */

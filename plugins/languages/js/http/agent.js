@@ -1,6 +1,6 @@
 // my-agent: posts the text of each message to a web address, once for each recipient.
 import { send } from "postern:delivery-agent/http@0.1.0";
-import { deferred, delivered, failed, notNow, report, settings } from "./sdk/postern.js";
+import { deferred, delivered, failed, faultOf, notNow, report, settings, utf8 } from "./sdk/postern.js";
 
 const MAX_TEXT = 65536;
 
@@ -12,7 +12,7 @@ export const agent = {
 
   openConnection() {
     url = settings().url;
-    if (typeof url !== "string") throw notNow("the setting `url` is missing");
+    if (typeof url !== "string" || !url) throw notNow("the setting `url` is missing");
     return url;
   },
 
@@ -34,14 +34,14 @@ function post(recipient, text) {
       ["Idempotency-Key", recipient.idempotencyKey],
       ["X-Recipient", recipient.address],
     ],
-    body: new TextEncoder().encode(text),
+    body: utf8(text),
     timeoutMs: undefined,
   };
   try {
     return outcome(send(request));
   } catch (thrown) {
-    const fault = thrown.payload ?? thrown;
-    return deferred(`${fault.tag ?? fault}: ${fault.val ?? ""}`, fault.tag === "timeout" ? "timeout" : "service-unavailable");
+    const fault = faultOf(thrown);
+    return deferred(`${fault.tag}: ${fault.val ?? ""}`, fault.tag === "timeout" ? "timeout" : "service-unavailable");
   }
 }
 

@@ -1,6 +1,7 @@
 // The unit tests of my-agent.
 import assert from "node:assert";
 import { test } from "node:test";
+import { fromUtf8, utf8 } from "./sdk/postern.js";
 import { host, item, nextHop } from "./sdk/testing.js";
 import { agent } from "./agent.js";
 
@@ -14,7 +15,7 @@ const deliver = (answers) => {
 test("each recipient gets a post of its own", () => {
   const { requests, tags } = deliver([{ status: 200 }, { status: 422 }]);
   assert.deepEqual(tags, ["delivered", "failed"]);
-  assert.equal(new TextDecoder().decode(requests[1].body), "the text");
+  assert.equal(fromUtf8(requests[1].body), "the text");
   assert.deepEqual(requests[1].headers[2], ["X-Recipient", "+4930124"]);
 });
 
@@ -22,6 +23,11 @@ test("what may work later is deferred", () => {
   assert.deepEqual(deliver([{ status: 503 }]).tags, ["deferred", "deferred"]);
   const busy = deliver([{ status: 429, headers: [["retry-after", "7"]] }, { status: 200 }]);
   assert.deepEqual(busy.tags, ["deferred", "delivered"]);
+});
+
+test("texts survive as bytes", () => {
+  assert.deepEqual([...utf8("aü€😀")], [0x61, 0xc3, 0xbc, 0xe2, 0x82, 0xac, 0xf0, 0x9f, 0x98, 0x80]);
+  assert.equal(fromUtf8(utf8("aü€😀")), "aü€😀");
 });
 
 test("without a url nothing is opened", () => {

@@ -1,8 +1,12 @@
 // Helpers over the contract: outcomes whose codes fit, settings, and a log.
 import * as host from "postern:delivery-agent/host@0.1.0";
 
-/** The connector's `settings` table. */
-export const settings = () => JSON.parse(host.settings());
+/** The connector's `settings` table; a refusal is thrown when it is none. For `openConnection`. */
+export const settings = () => {
+  const table = JSON.parse(host.settings());
+  if (typeof table !== "object" || table === null || Array.isArray(table)) throw notNow("settings: not a table");
+  return table;
+};
 
 /** Lines in the host's log. */
 export const log = {
@@ -52,3 +56,31 @@ export const report = (recipients, outcome) => ({
   receipts: [],
   refusal: undefined,
 });
+
+/** The bytes of a text in UTF-8; QuickJS has no TextEncoder. */
+export const utf8 = (text) => {
+  const bytes = [];
+  for (const character of String(text)) {
+    const code = character.codePointAt(0);
+    // Half of a pair stands for nothing.
+    const point = code >= 0xd800 && code < 0xe000 ? 0xfffd : code;
+    const more = point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+    bytes.push(more ? ([0, 0xc0, 0xe0, 0xf0][more] | (point >> (6 * more))) : point);
+    for (let left = more - 1; left >= 0; left--) bytes.push(0x80 | ((point >> (6 * left)) & 0x3f));
+  }
+  return new Uint8Array(bytes);
+};
+
+/** The text that bytes are in UTF-8, for those that are. */
+export const fromUtf8 = (bytes) => {
+  let escaped = "";
+  for (const byte of bytes) escaped += `%${byte.toString(16).padStart(2, "0")}`;
+  return decodeURIComponent(escaped);
+};
+
+/** The fault that a call of the host threw; anything else that was thrown is thrown on. */
+export const faultOf = (thrown) => {
+  const fault = thrown?.payload ?? thrown;
+  if (typeof fault?.tag !== "string") throw thrown;
+  return fault;
+};

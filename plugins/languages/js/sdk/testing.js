@@ -1,6 +1,10 @@
 // A host for unit tests in Node.js; not part of a component. Load it first: node --import ./sdk/testing.js --test
 import { register } from "node:module";
 
+// What Node.js has and QuickJS has not; an agent that uses it is to fail here, too.
+const encoder = new TextEncoder();
+for (const name of ["TextEncoder", "TextDecoder", "fetch", "Buffer"]) delete globalThis[name];
+
 /** What the host played here does and has seen. */
 globalThis.postern ??= { settings: {}, answers: [], requests: [], logged: [], secrets: {} };
 
@@ -51,7 +55,7 @@ export const item = (text, addresses) => ({
   recipients: () => addresses.map((address, index) => ({
     index, addressType: "SMTP", address, idempotencyKey: `item-1-${index}`, properties: [],
   })),
-  read: (offset, length) => new TextEncoder().encode(text).slice(offset, offset + length),
+  read: (offset, length) => encoder.encode(text).slice(offset, offset + length),
   headers: () => [],
   text: (max) => (text ? text.slice(0, max) : undefined),
   parts: () => [],

@@ -9,8 +9,11 @@ from wit_world.imports import host, http, mail, types
 
 
 def settings() -> dict[str, Any]:
-    """The connector's `settings` table."""
-    return json.loads(host.settings())
+    """The connector's `settings` table; raises a refusal when it is none. For `open_connection`."""
+    table = json.loads(host.settings())
+    if not isinstance(table, dict):
+        raise not_now("settings: not a table")
+    return table
 
 
 def info(text: str) -> None:

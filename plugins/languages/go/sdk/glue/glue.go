@@ -4,7 +4,6 @@ package export_postern_delivery_agent_agent
 
 import (
 	"errors"
-	"runtime"
 	"runtime/debug"
 
 	agent "my-agent"
@@ -21,28 +20,13 @@ import (
 
 var author postern.Agent
 
-// The host copies arguments in through an allocator from which a component may call no import, and Go's collector reads
-// clocks, which are imports. So it never starts by itself, and runs after a delivery when enough has come together.
+// The host copies results in through an allocator from which a component may call no import. Go's collector, and the scavenger
+// and the cleanups that follow it, read clocks, which are imports, whenever the scheduler runs: once the collector has run, any
+// call may trap. So it never runs. An instance serves one connection, and its memory is given back with it.
 func init() {
 	debug.SetGCPercent(-1)
 	postern.SetHost(host{})
 	author = agent.New()
-}
-
-// What may come together before the collector runs, and what a call is taken to cost beside its message, in bytes.
-const (
-	garbageLimit = 8 << 20
-	garbageCall  = 16 << 10
-)
-
-var garbage uint32
-
-func collect(size uint32) {
-	garbage += size + garbageCall
-	if garbage > garbageLimit {
-		garbage = 0
-		runtime.GC()
-	}
 }
 
 func Describe() bindings.Description {
@@ -64,7 +48,6 @@ func OpenConnection(hop postern_delivery_agent_types.NextHop) wit.Result[string,
 func Deliver(own *postern_delivery_agent_mail.Item) wit.Result[bindings.Report, string] {
 	defer own.Drop()
 	item := item{own}
-	defer collect(item.Envelope().Size)
 	done, err := author.Deliver(item)
 	if err != nil {
 		return wit.Err[bindings.Report](err.Error())

@@ -2,7 +2,10 @@
 // `go test`. In a component, glue in sdk/glue plays the host.
 package postern
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // Description says what an agent is.
 type Description struct {
@@ -173,7 +176,12 @@ func Info(text string) { host.Log(LevelInfo, text) }
 func Error(text string) { host.Log(LevelError, text) }
 
 // Settings reads the connector's settings table.
-func Settings(into any) error { return json.Unmarshal([]byte(host.Settings()), into) }
+func Settings(into any) error {
+	if err := json.Unmarshal([]byte(host.Settings()), into); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	return nil
+}
 
 // Secret is a granted secret.
 func Secret(name string) (string, bool) { return host.Secret(name) }

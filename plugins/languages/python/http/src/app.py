@@ -20,7 +20,7 @@ class Agent(exports.Agent):
 
     def open_connection(self, hop: types.NextHop) -> str:
         url = postern.settings().get("url")
-        if not isinstance(url, str):
+        if not isinstance(url, str) or not url:
             raise postern.not_now("the setting `url` is missing")
         Agent.url = url
         return url

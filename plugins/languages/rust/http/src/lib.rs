@@ -29,6 +29,10 @@ impl Agent for Poster {
     }
 
     fn open(_hop: &NextHop, settings: Settings) -> Result<Self, Refusal> {
+        if settings.url.is_empty() {
+            let deferral = Deferral::new("the setting `url` is empty", class::UNSPECIFIED);
+            return Err(Refusal::DeferQueue(deferral));
+        }
         Ok(Self { url: settings.url })
     }
 

@@ -3,7 +3,7 @@ import type { Agent } from "postern:delivery-agent/agent@0.1.0";
 import { type Fault, type Response, send } from "postern:delivery-agent/http@0.1.0";
 import type { Recipient } from "postern:delivery-agent/mail@0.1.0";
 import type { Outcome } from "postern:delivery-agent/types@0.1.0";
-import { deferred, delivered, failed, notNow, report, settings } from "../sdk/postern.js";
+import { deferred, delivered, failed, faultOf, notNow, report, settings, utf8 } from "../sdk/postern.js";
 
 const MAX_TEXT = 65536;
 
@@ -15,7 +15,7 @@ export const agent: Agent = {
 
   openConnection() {
     const setting = settings().url;
-    if (typeof setting !== "string") throw notNow("the setting `url` is missing");
+    if (typeof setting !== "string" || !setting) throw notNow("the setting `url` is missing");
     url = setting;
     return url;
   },
@@ -39,11 +39,11 @@ function post(recipient: Recipient, text: string): Outcome {
         ["Idempotency-Key", recipient.idempotencyKey],
         ["X-Recipient", recipient.address],
       ],
-      body: new TextEncoder().encode(text),
+      body: utf8(text),
       timeoutMs: undefined,
     }));
   } catch (thrown) {
-    const fault = ((thrown as { payload?: Fault }).payload ?? thrown) as Fault;
+    const fault = faultOf<Fault>(thrown);
     const words = "val" in fault ? `${fault.tag}: ${fault.val}` : fault.tag;
     return deferred(words, fault.tag === "timeout" ? "timeout" : "service-unavailable");
   }

@@ -1,6 +1,4 @@
-// What QuickJS brings beside the language itself, and what Node.js brings for tests.
-declare class TextEncoder { encode(text: string): Uint8Array }
-declare class TextDecoder { decode(bytes: Uint8Array): string }
+// What Node.js brings for tests.
 declare module "node:test" { export function test(name: string, body: () => void): void }
 declare module "node:assert" {
   const assert: {
