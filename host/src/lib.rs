@@ -8,6 +8,7 @@ pub mod account;
 pub mod address_forms;
 pub mod admin;
 pub mod agents;
+pub mod author;
 pub mod bad_mail;
 pub mod breaker;
 pub mod cli;

@@ -17,6 +17,7 @@ pub mod multipart;
 pub mod site;
 pub mod smtp_client;
 pub mod smtp_sink;
+pub mod text_server;
 pub mod wait;
 pub mod webhook_server;
 
@@ -28,5 +29,6 @@ pub use modem::Modem;
 pub use site::Site;
 pub use smtp_client::SmtpClient;
 pub use smtp_sink::SmtpSink;
+pub use text_server::TextServer;
 pub use wait::eventually;
 pub use webhook_server::WebhookServer;

@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod fresh_clone;
 mod left_out;
+mod reference;
 mod repository;
 mod test;
 mod tidy;
@@ -33,6 +34,7 @@ Verbs:
             --peer postfix   compare with a private Postfix (needs root, Postfix and a C compiler)
             --json FILE      write the result to a file, too
             --messages N, --rounds N, --quick, --folder FOLDER
+  docs    Write docs/contract.md, the reference of the agent contract, from the WIT.
   tidy    Check the rules that the compiler does not know: who may know whom, sizes, documentation, links, words.
   ci      Everything that must hold before a change lands. Looks at what is committed.
 
@@ -87,6 +89,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "ci" => {
             no_options(rest)?;
             ci::run(&root)?;
+        }
+        "docs" => {
+            no_options(rest)?;
+            reference::write(&root)?;
         }
         "test" => {
             let options = test::Options::parse(rest).map_err(|fault| usage(&fault))?;

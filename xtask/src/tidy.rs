@@ -19,6 +19,8 @@ use std::path::Path;
 
 use tree::Tree;
 
+use crate::reference;
+
 /// One broken rule at one place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
@@ -62,6 +64,10 @@ pub fn run(root: &Path) -> Result<(), String> {
     let tree = Tree::load(root)?;
     let mut findings = check(&tree);
     findings.faults.extend(one_build::check(root)?);
+    if tree.text(reference::REFERENCE) != Some(&reference::text(root)?) {
+        let advice = "run `cargo xtask docs` and commit the result";
+        findings.faults.push(Finding::new(reference::REFERENCE, 1, "not what the contract says", advice));
+    }
     findings.faults.sort();
     findings.notes.sort();
     for note in &findings.notes {

@@ -1,7 +1,9 @@
-//! `postern agent`: what a delivery agent is, what it asks for, and whether it does what every agent must.
+//! `postern agent`: making delivery agents; what one is, what it asks for, and whether it does what every agent must.
 
+mod build;
 mod install;
 mod list;
+mod new;
 mod replay;
 mod test;
 
@@ -60,6 +62,15 @@ pub enum AgentVerb {
     /// when the calls and what came of them are the same, 1 when they differ, 5 when the recording cannot be played
     /// (it is cut, or the agent used files or wasi:http). Set POSTERN_LOG=info to see what the agent logs.
     Replay(replay::ReplayArguments),
+    /// Make the folder of a new agent: source, contract, SDK, unit test, build script, and words about it.
+    ///
+    /// Everything is in this program; no network is needed. It says what is missing on this machine for building it.
+    New(new::NewArguments),
+    /// Build the agent of a folder, and look at the component as the host will.
+    ///
+    /// Runs build.sh with the tools that it finds: in the folder (node_modules, .venv), then in PATH. Nothing is built
+    /// where neither sources nor tools have changed. The exit code of --check is 1 when something is missing.
+    Build(build::BuildArguments),
 }
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
@@ -71,6 +82,8 @@ pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
         AgentVerb::Install(arguments) => install::run(common, arguments),
         AgentVerb::Test(arguments) => test::run(common, arguments),
         AgentVerb::Replay(arguments) => replay::run(common, arguments),
+        AgentVerb::New(arguments) => new::run(common, arguments),
+        AgentVerb::Build(arguments) => build::run(common, arguments),
     }
 }
 
