@@ -2,6 +2,7 @@
 
 mod install;
 mod list;
+mod simulate;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,9 @@ pub enum AgentVerb {
     /// --with-grants. The exit code is 1 when it breaks a rule; docs/specs/agent.md explains each of them. Set
     /// POSTERN_LOG=info to see what the agent logs.
     Test(test::TestArguments),
+    /// Play a far end on loopback, with faults by script, to try an agent on.
+    #[command(subcommand)]
+    Simulate(simulate::SimulateVerb),
 }
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
@@ -62,6 +66,7 @@ pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
         AgentVerb::Inspect { file, connector } => inspect(common, file, connector.as_deref()),
         AgentVerb::Install(arguments) => install::run(common, arguments),
         AgentVerb::Test(arguments) => test::run(common, arguments),
+        AgentVerb::Simulate(verb) => simulate::run(verb),
     }
 }
 
