@@ -90,7 +90,7 @@ enum Verb {
     /// Connectors: list.
     #[command(subcommand)]
     Connector(connector::ConnectorVerb),
-    /// Delivery agents: new, build, list, promote, rollback, install, inspect, test, replay.
+    /// Delivery agents: new, build, list, promote, rollback, install, inspect, test, replay, simulate.
     #[command(subcommand)]
     Agent(agent::AgentVerb),
     /// What happened to messages.

@@ -5,6 +5,7 @@ mod install;
 mod list;
 mod new;
 mod replay;
+mod simulate;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -71,6 +72,9 @@ pub enum AgentVerb {
     /// Runs build.sh with the tools that it finds: in the folder (node_modules, .venv), then in PATH. Nothing is built
     /// where neither sources nor tools have changed. The exit code of --check is 1 when something is missing.
     Build(build::BuildArguments),
+    /// Play a far end on loopback, with faults by script, to try an agent on.
+    #[command(subcommand)]
+    Simulate(simulate::SimulateVerb),
 }
 
 pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
@@ -84,6 +88,7 @@ pub fn run(common: &Common, verb: &AgentVerb) -> CliResult {
         AgentVerb::Replay(arguments) => replay::run(common, arguments),
         AgentVerb::New(arguments) => new::run(common, arguments),
         AgentVerb::Build(arguments) => build::run(common, arguments),
+        AgentVerb::Simulate(verb) => simulate::run(verb),
     }
 }
 

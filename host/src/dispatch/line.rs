@@ -1,5 +1,6 @@
 //! Line: one connection to one destination with the work that goes over it.
 
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -196,8 +197,10 @@ impl Line {
     async fn serve(&mut self, batch: Vec<(Lease, DeliveryRequest)>, pass: Pass) -> bool {
         let (leases, requests): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let span = delivery_span(&requests, &self.hop);
-        let (reports, call) = self.attempt(&requests).instrument(span).await;
+        let (mut reports, call) = self.attempt(&requests).instrument(span).await;
         self.judge(pass, call, &requests, &reports);
+        let receipts: Vec<_> =
+            reports.iter_mut().flat_map(|report| mem::take(&mut report.receipts)).collect();
         let broken = reports.iter().any(|report| report.broken);
         let refused = reports.iter().any(|report| report.refusal.is_some());
         // The first report of trouble speaks for the queue; without trouble each says that it works.
@@ -227,6 +230,10 @@ impl Line {
             let settled = settled.instrument(span).await;
             healthy &= settled.healthy;
             not_kept = not_kept.or(settled.not_kept);
+        }
+        // Durable first, as in a tick. Without it there is no other call, `close` included.
+        if !self.settler.keep_receipts(&self.hop, receipts).await {
+            self.open = None;
         }
         let Some(open) = &mut self.open else { return false };
         open.delivered += requests.len();
@@ -311,7 +318,10 @@ impl Line {
         match guarded(async { open.connection.tick().await }).await {
             Ok(Ok(tick)) => {
                 open.tick_at = Instant::now().checked_add(tick.next);
-                self.settler.received(&self.hop, tick.receipts);
+                // Durable first: in its next call the agent may tell the far end that it need not tell them again.
+                if !self.settler.keep_receipts(&self.hop, tick.receipts).await {
+                    self.open = None;
+                }
             }
             Ok(Err(refusal)) => {
                 self.settler.refused(&self.hop, &refusal);

@@ -20,6 +20,7 @@ use crate::bad_mail;
 use crate::connector::{CurrentConnectors, HandedIn, Held, Whereabouts, Withdrawal, doors};
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
+use crate::receipts::ReceiptDoor;
 use crate::recordings::Recordings;
 use crate::retry;
 use crate::settle::{self, Context, QueueEffect, Settlement};
@@ -33,6 +34,8 @@ const UNREADABLE_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 const MAX_UNREADABLE: usize = 1_000;
 /// Pause after writes that the store refused, so that their items, which are due again, do not make a tight loop.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// How long a connection waits until the receipts that it brought are on the disk. A disk that is full may take for ever.
+const RECEIPTS_KEPT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Receipts on their way from a connection to where they are settled.
 pub type ReceiptSender = mpsc::UnboundedSender<(String, Vec<Receipt>)>;
@@ -44,7 +47,7 @@ pub struct Settler {
     metrics: Arc<Metrics>,
     /// Rings when DSNs are owed.
     outbox: Arc<Notify>,
-    receipts: ReceiptSender,
+    receipts: ReceiptDoor,
     /// Told which receipts to look out for once they are durable, and asked to take back what they handed over.
     connectors: Arc<CurrentConnectors>,
     /// Places for items that cannot be read.
@@ -87,7 +90,7 @@ impl Settler {
         topology: Arc<CurrentTopology>,
         metrics: Arc<Metrics>,
         outbox: Arc<Notify>,
-        receipts: ReceiptSender,
+        receipts: ReceiptDoor,
         connectors: Arc<CurrentConnectors>,
     ) -> Self {
         let unreadable = Arc::new(Semaphore::new(MAX_UNREADABLE));
@@ -208,7 +211,6 @@ impl Settler {
         over: Over<'_>,
         in_flight: &mut InFlight,
     ) -> Attempted {
-        let receipts = std::mem::take(&mut report.receipts);
         let hop = &request.item.next_hop;
         let change = report.state.take();
         let mut not_kept = None;
@@ -223,7 +225,6 @@ impl Settler {
                     self.log(request, &report, &settlement);
                     self.follow(&request.item, &settlement).happen();
                     drop(lease);
-                    self.received(hop, receipts);
                     return Attempted { healthy, not_kept };
                 }
                 Err(error @ (StoreError::StateConflict { .. } | StoreError::StateFull { .. })) => {
@@ -244,7 +245,6 @@ impl Settler {
             // The item may soon be due again, and its intent must be forgotten by then.
             in_flight.drain().await;
         }
-        self.received(hop, receipts);
         Attempted { healthy: healthy && not_kept.is_none(), not_kept }
     }
 
@@ -299,12 +299,19 @@ impl Settler {
         doors::state_change(&hop.connector, quota, change)
     }
 
-    /// Sends receipts to where they are settled.
-    pub(super) fn received(&self, hop: &NextHop, receipts: Vec<Receipt>) {
-        if !receipts.is_empty() {
-            // The receiver lives as long as the host; when it is gone the far end will be asked again.
-            let _ = self.receipts.send((hop.connector.to_string(), receipts));
+    /// Hands receipts of an open connection in, and waits until they are on the disk. Says whether they are: only then may
+    /// the connection get another call, in which the far end is told that it need not tell them again.
+    pub(super) async fn keep_receipts(&self, hop: &NextHop, receipts: Vec<Receipt>) -> bool {
+        if receipts.is_empty() {
+            return true;
         }
+        let kept = self.receipts.settle(&hop.connector, receipts);
+        let kept = tokio::time::timeout(RECEIPTS_KEPT_WITHIN, kept).await;
+        let is_kept = matches!(kept, Ok(Ok(())));
+        if !is_kept {
+            tracing::warn!(connector = %hop.connector, "receipts could not be kept; the far end must tell them again");
+        }
+        is_kept
     }
 
     /// Does to a queue what a refusal without any item says.

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use postern_agent::Tick;
 use postern_model::{
     Deferral, DeliveryReport, DeliveryRequest, FailureClass, ItemId, MessageId, NotOpened, Origin, Outcome,
-    Pending, Receipt, RecipientOutcome, Refusal, Response, StateChange,
+    Pending, Receipt, ReceiptState, RecipientOutcome, Refusal, Response, StateChange,
 };
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
@@ -22,6 +22,7 @@ use super::*;
 use crate::breaker::{AgentBreaker, BreakerLimits};
 use crate::connector::{BoxFuture, Connection, ConnectorState};
 use crate::metrics::Metrics;
+use crate::receipts::ReceiptDoor;
 use crate::settle::{QueueEffect, Settlement};
 use crate::topology::{CurrentTopology, Topology};
 
@@ -59,6 +60,8 @@ struct FarEnd {
     ticks: Option<Duration>,
     /// What a tick answers, if not that all is well.
     tick_refusal: Option<Refusal>,
+    /// Receipts that each tick brings.
+    tick_receipts: Vec<Receipt>,
     acts: Arc<Mutex<VecDeque<Act>>>,
     /// How many connections may be open; others are refused.
     room: usize,
@@ -197,7 +200,10 @@ impl Connection for Call {
             self.far_end.tell("tick", &self.hop);
             match self.far_end.tick_refusal.clone() {
                 Some(refusal) => Err(refusal),
-                None => Ok(Tick { receipts: Vec::new(), next: self.far_end.ticks.unwrap_or(Duration::MAX) }),
+                None => Ok(Tick {
+                    receipts: self.far_end.tick_receipts.clone(),
+                    next: self.far_end.ticks.unwrap_or(Duration::MAX),
+                }),
             }
         })
     }
@@ -252,7 +258,7 @@ impl World {
             Arc::new(CurrentTopology::new(Topology::build(config))),
             metrics.clone(),
             Arc::new(Notify::new()),
-            mpsc::unbounded_channel().0,
+            ReceiptDoor::open().0,
             Arc::default(),
         ));
         let (sender, told) = mpsc::unbounded_channel();
@@ -261,6 +267,7 @@ impl World {
             batch: 1,
             ticks: None,
             tick_refusal: None,
+            tick_receipts: Vec::new(),
             acts,
             room,
             opened: Arc::default(),
@@ -584,6 +591,22 @@ async fn an_idle_connection_is_called_as_often_as_it_wishes_and_closed_all_the_s
     world.put("a").await;
     world.expect(&["open a", "deliver a", "tick a", "tick a"]).await;
     while world.next().await != "close a" {}
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_receipts_could_not_be_kept_gets_no_other_call() {
+    let mut world = World::new(1, []);
+    world.far_end.ticks = Some(Duration::from_millis(1));
+    // Nobody is behind the door that they go to.
+    let arrived = ReceiptState::Delivered(Response::new(250, (2, 0, 0), "arrived"));
+    world.far_end.tick_receipts = vec![Receipt::new("r", arrived)];
+    world.start(LIMITS);
+    for _ in 0..2 {
+        world.put("a").await;
+        // Neither another tick nor a close, in which the far end could be told that the receipt is in good hands.
+        world.expect(&["open a", "deliver a", "tick a"]).await;
+    }
     world.stop().await;
 }
 

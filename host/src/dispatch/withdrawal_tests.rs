@@ -9,13 +9,13 @@ use postern_model::{
 use postern_store::conformance::sample;
 use postern_store::sqlite::{SqliteOptions, SqliteStore};
 use postern_store::{Settle, Store};
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::connector::{
     BoxFuture, Connection, ConnectorState, CurrentConnectors, End, Held, Whereabouts, Withdrawal,
 };
 use crate::metrics::Metrics;
+use crate::receipts::ReceiptDoor;
 use crate::settle::{self, QueueEffect, Settlement};
 use crate::topology::{CurrentTopology, Topology};
 
@@ -89,7 +89,7 @@ impl World {
             Arc::new(CurrentTopology::new(Topology::build(config))),
             Arc::new(Metrics::default()),
             Arc::default(),
-            mpsc::unbounded_channel().0,
+            ReceiptDoor::open().0,
             connectors,
         );
         Self { _folder: folder, store, settler, told }

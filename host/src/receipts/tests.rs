@@ -34,7 +34,7 @@ impl Site {
             Arc::new(CurrentTopology::new(Topology::build(config))),
             Arc::new(Metrics::default()),
             Arc::default(),
-            door.sender().clone(),
+            door.clone(),
             Arc::default(),
         );
         (Self { _folder: folder, store, settler: Arc::new(settler), door }, queue)

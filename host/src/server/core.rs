@@ -38,7 +38,7 @@ impl Core {
             topology.clone(),
             metrics.clone(),
             outbox.clone(),
-            receipts.sender().clone(),
+            receipts.clone(),
             connectors.clone(),
         ));
         (Self { store, topology, metrics, outbox, receipts, settler, connectors }, arriving)

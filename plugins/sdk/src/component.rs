@@ -36,7 +36,9 @@ pub use base::export_base;
 pub use receipts::export_receipts;
 
 use base::exports::postern::delivery_agent::agent as exported;
-use base::postern::delivery_agent::{host as host_imports, http as http_imports, mail, types};
+use base::postern::delivery_agent::{
+    host as host_imports, http as http_imports, inbound as inbound_imports, mail, tcp as tcp_imports, types,
+};
 
 /// Where an agent's one connection lives; the macro puts a static there.
 pub trait Slot: Agent + 'static {
@@ -86,15 +88,21 @@ impl<A: PollReceipts> receipts::exports::postern::delivery_agent::receipts::Gues
     }
 }
 
+/// An item of the host as agents see it.
+#[must_use]
+pub fn item_of(item: mail::Item) -> Item {
+    Item::new(HostItem(item))
+}
+
 /// Without this a panic is a bare `unreachable` that tells nobody what was wrong.
-fn log_panics() {
+pub fn log_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|info| log::error(&info.to_string()))));
 }
 
 /// What the SDK asks of the host.
 pub(crate) mod imports {
-    use super::{host_imports, http_imports};
+    use super::{host_imports, http_imports, inbound_imports, tcp_imports};
     use crate::http::{Answer, Fault, Request};
     use crate::log::Level;
 
@@ -129,6 +137,47 @@ pub(crate) mod imports {
                 http_imports::Fault::TooLarge => Fault::TooLarge,
                 http_imports::Fault::Other(text) => Fault::Other(text),
             }),
+        }
+    }
+
+    pub(crate) fn submit(submission: crate::inbound::Submission) -> Result<String, String> {
+        let crate::inbound::Submission { remote_id, reverse_path, recipients, content } = submission;
+        inbound_imports::submit(&inbound_imports::Submission { remote_id, reverse_path, recipients, content })
+    }
+
+    pub(crate) struct Tcp(tcp_imports::Connection);
+
+    impl Tcp {
+        pub(crate) fn connect(target: &str, timeout_ms: u32) -> Result<Self, crate::tcp::Fault> {
+            tcp_imports::connect(target, timeout_ms).map(Self).map_err(tcp_fault)
+        }
+
+        pub(crate) fn read(&self, max: u32, timeout_ms: u32) -> Result<Vec<u8>, crate::tcp::Fault> {
+            self.0.read(max, timeout_ms).map_err(tcp_fault)
+        }
+
+        pub(crate) fn read_line(
+            &self,
+            max: u32,
+            timeout_ms: u32,
+        ) -> Result<Option<String>, crate::tcp::Fault> {
+            self.0.read_line(max, timeout_ms).map_err(tcp_fault)
+        }
+
+        pub(crate) fn write(&self, data: &[u8], timeout_ms: u32) -> Result<(), crate::tcp::Fault> {
+            self.0.write(data, timeout_ms).map_err(tcp_fault)
+        }
+    }
+
+    fn tcp_fault(fault: tcp_imports::Fault) -> crate::tcp::Fault {
+        use crate::tcp::Fault;
+        match fault {
+            tcp_imports::Fault::Denied(text) => Fault::Denied(text),
+            tcp_imports::Fault::Timeout => Fault::Timeout,
+            tcp_imports::Fault::Connect(text) => Fault::Connect(text),
+            tcp_imports::Fault::Tls(text) => Fault::Tls(text),
+            tcp_imports::Fault::Closed => Fault::Closed,
+            tcp_imports::Fault::Other(text) => Fault::Other(text),
         }
     }
 }

@@ -42,15 +42,12 @@ impl<A: Agent> Connection<A> {
     /// With the agent's text, or when the connection is not open.
     pub fn deliver(&mut self, item: &Item) -> Result<Report, String> {
         let agent = self.agent.as_mut().ok_or("deliver was called on a connection that is not open")?;
-        let mut report = agent.deliver(item)?;
-        for outcome in &mut report.outcomes {
-            outcome.outcome = outcome.outcome.clone().fitted();
-        }
-        for receipt in &mut report.receipts {
-            receipt.state = receipt.state.clone().fitted();
-        }
-        report.refusal = report.refusal.map(Refusal::fitted);
-        Ok(report)
+        agent.deliver(item).map(Report::fitted)
+    }
+
+    /// The agent of an open connection.
+    pub(crate) fn agent(&mut self) -> Option<&mut A> {
+        self.agent.as_mut()
     }
 
     /// Closes it; a connection that is not open is closed.

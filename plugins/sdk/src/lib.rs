@@ -45,13 +45,16 @@ pub mod class;
 mod connection;
 pub mod host;
 pub mod http;
+pub mod inbound;
 mod item;
 pub mod log;
 mod outcome;
 mod receipt;
 mod report;
 mod response;
+mod session;
 mod settings;
+pub mod tcp;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -72,6 +75,7 @@ pub use outcome::{Deferral, Failure, Outcome, Pending, RecipientOutcome};
 pub use receipt::{Receipt, ReceiptState};
 pub use report::{Refusal, Report};
 pub use response::Response;
+pub use session::{Next, SessionAgent};
 pub use settings::load as settings;
 
 /// Makes a component of an [`Agent`]: `export_agent!(MyAgent)`.

@@ -69,4 +69,9 @@ impl Receipt {
     pub fn new(id: &str, state: ReceiptState) -> Self {
         Self { id: id.to_owned(), address: None, state, details: Vec::new() }
     }
+
+    /// Makes its codes fit its state.
+    pub(crate) fn fit(&mut self) {
+        self.state = self.state.clone().fitted();
+    }
 }

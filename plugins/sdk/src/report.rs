@@ -40,6 +40,16 @@ impl Report {
         Self { outcomes, ..Self::default() }
     }
 
+    /// The same with codes that fit.
+    pub(crate) fn fitted(mut self) -> Self {
+        for outcome in &mut self.outcomes {
+            outcome.outcome = outcome.outcome.clone().fitted();
+        }
+        self.receipts.iter_mut().for_each(Receipt::fit);
+        self.refusal = self.refusal.map(Refusal::fitted);
+        self
+    }
+
     /// Adds the outcome of one recipient.
     pub fn push(&mut self, recipient: u32, outcome: Outcome) {
         self.outcomes.push(RecipientOutcome::new(recipient, outcome));

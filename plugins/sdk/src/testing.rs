@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::http::{Answer, Fault, Request};
+use crate::inbound::Submission;
 use crate::log::Level;
 use crate::{Envelope, Item, NextHop, Part, Recipient, RecipientOutcome, Source};
 
@@ -22,6 +23,34 @@ pub struct Host {
     remaining_ms: VecDeque<u32>,
     requests: Vec<Request>,
     log: Vec<(Level, String)>,
+    far_end: Option<Box<dyn FarEnd>>,
+    passed_ms: u64,
+    inbound: bool,
+    submissions: Vec<Submission>,
+}
+
+/// The other end of TCP connections, played by a test. There is no waiting: what it has to say is there at once, and where
+/// it says nothing the time of the call passes.
+pub trait FarEnd {
+    /// A connection begins; `Err` refuses it.
+    ///
+    /// # Errors
+    /// With the reason why there is no connection.
+    fn connected(&mut self, _target: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// These bytes arrived.
+    fn written(&mut self, data: &[u8]);
+
+    /// What it has said since it was asked last; `None`: it has closed the connection.
+    fn said(&mut self) -> Option<Vec<u8>>;
+}
+
+impl std::fmt::Debug for dyn FarEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FarEnd")
+    }
 }
 
 thread_local! {
@@ -77,6 +106,20 @@ impl Host {
         self
     }
 
+    /// The same with somebody at the other end of TCP connections. Without one there is no connection.
+    #[must_use]
+    pub fn far_end(mut self, far_end: impl FarEnd + 'static) -> Self {
+        self.far_end = Some(Box::new(far_end));
+        self
+    }
+
+    /// The same with leave to hand mail in.
+    #[must_use]
+    pub fn inbound(mut self) -> Self {
+        self.inbound = true;
+        self
+    }
+
     /// Puts it in the place of this thread's host.
     pub fn install(self) {
         HOST.set(self);
@@ -93,6 +136,17 @@ pub fn requests() -> Vec<Request> {
 #[must_use]
 pub fn logged() -> Vec<(Level, String)> {
     HOST.with_borrow(|host| host.log.clone())
+}
+
+/// The mail that was handed in since the host was put in place.
+#[must_use]
+pub fn submissions() -> Vec<Submission> {
+    HOST.with_borrow(|host| host.submissions.clone())
+}
+
+/// Lets time pass, in milliseconds.
+pub fn pass_ms(milliseconds: u64) {
+    HOST.with_borrow_mut(|host| host.passed_ms += milliseconds);
 }
 
 /// A next hop to test with.
@@ -218,7 +272,8 @@ impl Source for TestItem {
 
 /// What stands in for the component's imports.
 pub(crate) mod imports {
-    use super::{Answer, Fault, HOST, Level, Request};
+    use super::{Answer, Fault, HOST, Level, Request, Submission, pass_ms};
+    use crate::tcp;
 
     pub(crate) fn log(level: Level, text: &str) {
         HOST.with_borrow_mut(|host| host.log.push((level, text.to_owned())));
@@ -233,7 +288,11 @@ pub(crate) mod imports {
     }
 
     pub(crate) fn now() -> (u32, u32) {
-        HOST.with_borrow(|host| (host.now, 0))
+        HOST.with_borrow(|host| {
+            let seconds = u32::try_from(host.passed_ms / 1000).expect("tests do not last for years");
+            let nanoseconds = u32::try_from(host.passed_ms % 1000 * 1_000_000).expect("below a second");
+            (host.now + seconds, nanoseconds)
+        })
     }
 
     pub(crate) fn random(length: u32) -> Vec<u8> {
@@ -257,5 +316,50 @@ pub(crate) mod imports {
             host.requests.push(request);
             host.answers.pop_front().unwrap_or_else(|| Err(Fault::Connect("the network is down".to_owned())))
         })
+    }
+
+    pub(crate) fn submit(submission: Submission) -> Result<String, String> {
+        HOST.with_borrow_mut(|host| {
+            if !host.inbound {
+                return Err("inbound is not granted".to_owned());
+            }
+            host.submissions.push(submission);
+            Ok(format!("message-{}", host.submissions.len()))
+        })
+    }
+
+    pub(crate) struct Tcp(());
+
+    impl Tcp {
+        pub(crate) fn connect(target: &str, _timeout_ms: u32) -> Result<Self, tcp::Fault> {
+            let connected = HOST.with_borrow_mut(|host| match &mut host.far_end {
+                Some(far_end) => far_end.connected(target),
+                None => Err("the network is down".to_owned()),
+            });
+            connected.map(Self).map_err(tcp::Fault::Connect)
+        }
+
+        pub(crate) fn read(&self, max: u32, timeout_ms: u32) -> Result<Vec<u8>, tcp::Fault> {
+            assert!(max >= 64 * 1024, "this far end says all that it has to say at once");
+            let said = HOST.with_borrow_mut(|host| host.far_end.as_mut().and_then(|far_end| far_end.said()));
+            match said {
+                Some(said) if said.is_empty() => {
+                    pass_ms(timeout_ms.into());
+                    Err(tcp::Fault::Timeout)
+                }
+                Some(said) => Ok(said),
+                None => Ok(Vec::new()),
+            }
+        }
+
+        pub(crate) fn read_line(&self, max: u32, timeout_ms: u32) -> Result<Option<String>, tcp::Fault> {
+            let line = self.read(max.max(64 * 1024), timeout_ms)?;
+            Ok((!line.is_empty()).then(|| String::from_utf8_lossy(&line).trim_end().to_owned()))
+        }
+
+        pub(crate) fn write(&self, data: &[u8], _timeout_ms: u32) -> Result<(), tcp::Fault> {
+            HOST.with_borrow_mut(|host| host.far_end.as_mut().map(|far_end| far_end.written(data)));
+            Ok(())
+        }
     }
 }
