@@ -20,7 +20,8 @@ use crate::pickup::ScanResult;
 use crate::step::{Observer, Steps};
 use crate::watch::Message;
 use crate::{
-    DirectoryId, DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters,
+    DirectoryId, DropError, DropSettings, FileSystem, Fullness, GoneReason, PickupEvent, SeenBy, Usage,
+    WatchCounters,
 };
 
 /// Where nobody watches, or the quota is full, the directory is looked at again at most this often.
@@ -98,17 +99,17 @@ impl DropDirectory {
         let claim_folders = ClaimFolder::all(&settings);
         let sidecars = settings.habits.sidecars.iter().map(|sidecar| sidecar.suffix.clone()).collect();
         let shared = Shared {
-            settings,
             steps: Steps(observer),
             folders: RwLock::new(Arc::new(folders)),
             gone: Mutex::new(false),
             is_gone: AtomicBool::new(false),
-            ledger: Mutex::new(Ledger::new(sidecars, !claim_folders.is_empty())),
+            ledger: Mutex::new(Ledger::new(sidecars, !claim_folders.is_empty(), settings.quota)),
             claim_folders,
             scanning: Mutex::default(),
             last_scan_again: Mutex::default(),
             unconfirmed: Mutex::default(),
             watcher: Mutex::default(),
+            settings,
         };
         let directory = Self { shared: Arc::new(shared) };
         directory.shared.scan(false, SeenBy::Scan)?;
@@ -133,6 +134,12 @@ impl DropDirectory {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.shared.ledger().usage()
+    }
+
+    /// How full it is by its quota.
+    #[must_use]
+    pub fn fullness(&self) -> Fullness {
+        self.shared.ledger().fullness()
     }
 
     /// How many files of ours lie in it, claimed ones included.
@@ -318,6 +325,8 @@ impl Shared {
         let mut ledger = self.ledger();
         ledger.counters.scans += 1;
         ledger.conclude(&questions, &looks, Timestamp::now(), seen_by);
+        ledger.find_oldest();
+        ledger.weigh(Timestamp::now());
         drop(ledger);
         self.follow()
     }
@@ -328,7 +337,9 @@ impl Shared {
         let question = self.ledger().question(name);
         let looks = looks(&self.folders().drop, &question)?;
         if absent_counts || looks.values().all(Option::is_some) {
-            self.ledger().conclude(&question, &looks, Timestamp::now(), SeenBy::Event);
+            let mut ledger = self.ledger();
+            ledger.conclude(&question, &looks, Timestamp::now(), SeenBy::Event);
+            ledger.weigh(Timestamp::now());
         }
         self.follow()
     }

@@ -178,7 +178,7 @@ struct Reserved<'a> {
 impl<'a> Reserved<'a> {
     fn new(shared: &'a Shared, name: &'a str, size: u64) -> Result<Self, DropError> {
         let quota = shared.settings.quota;
-        let expect = || shared.ledger().expect(name, size, &quota);
+        let expect = || shared.ledger().expect(name, size);
         let mut expected = expect();
         if expected == Expected::Full && shared.may_scan_again() {
             // Files may have gone without anybody having told us.

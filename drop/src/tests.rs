@@ -132,6 +132,7 @@ impl Seen {
             PickupEvent::Vanished { name, .. } => format!("vanished {name}"),
             PickupEvent::DirectoryGone { reason, .. } => format!("gone {reason}"),
             PickupEvent::DirectoryBack { replaced, .. } => format!("back replaced={replaced}"),
+            PickupEvent::Quota { fullness, .. } => format!("quota {fullness:?}"),
             PickupEvent::PollingOnly { .. } => "polling".to_owned(),
         }
     }

@@ -49,6 +49,8 @@ pub struct Metrics {
     pickups: Family<ByConnectorAndWord, Counter>,
     withdrawals: Family<ByConnectorAndWord, Counter>,
     drop_results: Family<ByConnectorAndWord, Counter>,
+    drop_quota: Family<ByConnector, Gauge>,
+    drop_quota_crossings: Family<ByConnectorAndWord, Counter>,
     bad_mail: Counter,
     waiting_dsns: Gauge<i64>,
     queued: Family<ByConnector, Gauge<i64>>,
@@ -87,6 +89,8 @@ impl Default for Metrics {
             pickups: Family::default(),
             withdrawals: Family::default(),
             drop_results: Family::default(),
+            drop_quota: Family::default(),
+            drop_quota_crossings: Family::default(),
             bad_mail: Counter::default(),
             waiting_dsns: Gauge::default(),
             queued: Family::default(),
@@ -148,6 +152,14 @@ impl Metrics {
         );
         let results = self.drop_results.clone();
         r.register("postern_drop_results", "What gateways said about drop files", results);
+        let quota = self.drop_quota.clone();
+        r.register("postern_drop_quota", "How full a drop directory is: 0 calm, 1 warning, 2 full", quota);
+        let crossings = self.drop_quota_crossings.clone();
+        r.register(
+            "postern_drop_quota_crossings",
+            "Marks of drop directories' quotas that were crossed",
+            crossings,
+        );
         r.register(
             "postern_bad_mail",
             "DSNs that could not be queued, failed or expired",
@@ -253,6 +265,12 @@ impl Metrics {
     /// A gateway said something about a drop file, or something that nobody understands.
     pub fn drop_result(&self, connector: &str, what: &str) {
         self.drop_results.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// A mark of a drop directory's quota was crossed: what holds now, as a word and as a number.
+    pub fn drop_quota(&self, connector: &str, what: &str, level: i64) {
+        self.drop_quota.get_or_create(&ByConnector { connector: connector.to_owned() }).set(level);
+        self.drop_quota_crossings.get_or_create(&by(connector, what)).inc();
     }
 
     /// A DSN went to BadMail.

@@ -16,6 +16,8 @@ use super::values::{
 
 /// `file_mode`: the gateway's group may read, others may not.
 pub const FILE_MODE: u32 = 0o640;
+/// `quota.low_percent`: how far a full directory is emptied before it takes files again.
+pub const LOW_PERCENT: u8 = 90;
 /// `unclaimed_warn_after`: how long a file may lie before the gateway counts as dead.
 pub const UNCLAIMED_WARN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
@@ -42,12 +44,18 @@ pub enum Watch {
 }
 
 /// How much may lie in a drop directory; when it is full, the queue waits (Exchange: `DropDirectoryQuota`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Bytes of all files together; `None`: unlimited.
     pub bytes: Option<u64>,
     /// Number of files; `None`: unlimited.
     pub files: Option<u64>,
+    /// Age of the oldest file of ours; `None`: unlimited.
+    pub oldest: Option<SignedDuration>,
+    /// From this share on, in percent, a warning is given.
+    pub warn_percent: u8,
+    /// A directory that was full takes files again at this share or less, in percent.
+    pub low_percent: u8,
 }
 
 /// One foreign connector.
@@ -143,9 +151,17 @@ impl Quota {
             Some("unlimited") => Ok(None),
             _ => number(1, u32::MAX)(value).map(|files| Some(u64::from(files))),
         };
+        let age = duration_or_never(SignedDuration::from_secs(1), MAX_DURATION);
+        let percent = |key, default: u8| {
+            let found = section.or(key, number(1, 100), default.into());
+            u8::try_from(found).expect("a percentage is at most 100")
+        };
         let quota = Self {
             bytes: section.or("bytes", limit(1, 1 << 50), None),
             files: section.or("files", files, None),
+            oldest: section.or("oldest", age, None),
+            warn_percent: percent("warn_percent", postern_drop::quota::DEFAULT_WARN_PERCENT),
+            low_percent: percent("low_percent", LOW_PERCENT),
         };
         section.finish();
         quota

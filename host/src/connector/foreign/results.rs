@@ -14,7 +14,7 @@ use postern_drop::{About, Collected, FileName, Found, Interest, Outcome, ResultW
 use postern_model::{Deferral, FailureClass, Receipt, ReceiptState, Response};
 
 use super::shared::Shared;
-use super::{lock, taken};
+use super::lock;
 
 /// What the id of the receipt for a result has behind the file's name.
 pub const SUFFIX: &str = "#result";
@@ -105,6 +105,7 @@ impl Shared {
         };
         for (path, why) in strange {
             self.metrics.drop_result(&self.name, "strange");
+            lock(&self.activity).count("strange");
             let path = path.display();
             tracing::warn!(connector = %self.name, %path, why, "a result of a gateway is left where it is");
         }
@@ -134,11 +135,10 @@ impl Shared {
             let About::File(file) = &word.about else { continue };
             let now = Timestamp::now();
             if lock(&self.files).knows(file) {
-                lock(&self.files).taken(file, now);
-                self.metrics.taken(&self.name, "result");
-                receipts.push(taken(file.clone(), now, "result"));
+                receipts.push(self.tell_taken(file, now, "result"));
             }
             self.metrics.drop_result(&self.name, word.outcome.as_str());
+            lock(&self.activity).count(word.outcome.as_str());
             tracing::info!(
                 connector = %self.name, file, outcome = word.outcome.as_str(), text = word.text,
                 "the gateway says what became of a file"
