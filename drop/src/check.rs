@@ -79,9 +79,8 @@ pub fn check(settings: &DropSettings) -> Vec<Finding> {
 #[must_use]
 pub fn check_for(settings: &DropSettings, reader: Option<&Reader>) -> Vec<Finding> {
     if settings.create
-        && let Err(error) = fs::create_dir_all(&settings.path)
+        && let Err(error) = crate::directory::create(settings)
     {
-        let error = DropError::from_io("create the directory", &settings.path, error);
         return vec![Finding::fault("directory", &error, "Create the directory by hand.")];
     }
     let folders = match Folders::open(settings) {

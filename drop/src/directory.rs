@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -90,8 +91,7 @@ impl DropDirectory {
     /// As [`DropDirectory::open`].
     pub fn open_observed(settings: DropSettings, observer: Option<Observer>) -> Result<Self, DropError> {
         if settings.create {
-            let wrap = |e| DropError::from_io("create the directory", &settings.path, e);
-            std::fs::create_dir_all(&settings.path).map_err(wrap)?;
+            create(&settings)?;
         }
         let folders = Folders::open(&settings)?;
         folders.probe()?;
@@ -179,6 +179,21 @@ impl DropDirectory {
     pub fn rescan(&self) -> Result<(), DropError> {
         self.shared.verified()?;
         self.shared.scan(true, SeenBy::Scan)
+    }
+}
+
+/// Makes a drop directory that is missing, with the group and the mode that it is to have.
+pub(crate) fn create(settings: &DropSettings) -> Result<(), DropError> {
+    let wrap = |e| DropError::from_io("create the directory", &settings.path, e);
+    if settings.path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&settings.path).map_err(wrap)?;
+    // The group first: changing it takes bits away.
+    std::os::unix::fs::chown(&settings.path, None, settings.group).map_err(wrap)?;
+    match settings.dir_mode.map(std::fs::Permissions::from_mode) {
+        Some(mode) => std::fs::set_permissions(&settings.path, mode).map_err(wrap),
+        None => Ok(()),
     }
 }
 

@@ -30,6 +30,10 @@ pub struct DropSettings {
     pub create: bool,
     /// The permission bits of each file. Default: [`DEFAULT_FILE_MODE`].
     pub file_mode: u32,
+    /// The group of each file, and of a drop directory that is made. Default: what the file system gives them.
+    pub group: Option<u32>,
+    /// The permission bits of a drop directory that is made. Default: what the system gives it.
+    pub dir_mode: Option<u32>,
     /// How much may lie in the directory. Default: no limit, as Exchange's `DropDirectoryQuota`.
     pub quota: Quota,
     /// The file format.
@@ -52,6 +56,8 @@ impl DropSettings {
             temp: None,
             create: false,
             file_mode: DEFAULT_FILE_MODE,
+            group: None,
+            dir_mode: None,
             quota: Quota::default(),
             profile: Profile::default(),
             habits: Profile::default().habits(),

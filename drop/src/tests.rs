@@ -1,9 +1,11 @@
 //! Tests on real directories, each in a folder of its own.
 
+mod campaign;
 mod check;
 mod crash;
 mod identity;
 mod mounts;
+mod other_user;
 mod publish;
 mod quota;
 mod results;

@@ -76,6 +76,17 @@ fn parse(text: &str) -> impl Iterator<Item = Account> {
     })
 }
 
+/// The number of a group, by its name or its number as text.
+#[must_use]
+pub fn group_number(group: &str) -> Option<u32> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next()? == group).then(|| fields.nth(1)?.parse().ok())?
+    };
+    let text = fs::read(GROUPS).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    group.parse().ok().or_else(|| text.unwrap_or_default().lines().find_map(number))
+}
+
 /// The numbers of the groups that list this user.
 fn parse_groups(text: &str, name: &str) -> Vec<u32> {
     let group = |line: &str| {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod bench;
+mod campaign;
 mod ci;
 mod command;
 mod fresh_clone;
@@ -33,6 +34,9 @@ Verbs:
             --peer postfix   compare with a private Postfix (needs root, Postfix and a C compiler)
             --json FILE      write the result to a file, too
             --messages N, --rounds N, --quick, --folder FOLDER
+  campaign NAME [ROUNDS]
+          A test with many more rounds than CI has time for: drop-kill (kill -9 at each step of publishing and at
+          random moments), drop-reader (gateways that do whatever they like with 10,000 files).
   tidy    Check the rules that the compiler does not know: who may know whom, sizes, documentation, links, words.
   ci      Everything that must hold before a change lands. Looks at what is committed.
 
@@ -84,6 +88,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             println!("agents: {done}");
         }
         "bench" => bench::run(&root, rest)?,
+        "campaign" => campaign::run(&root, rest).map_err(|fault| usage(&fault))?,
         "ci" => {
             no_options(rest)?;
             ci::run(&root)?;

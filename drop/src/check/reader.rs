@@ -97,7 +97,8 @@ pub(super) fn check(settings: &DropSettings, folders: &Folders, reader: &Reader)
     }
     if let Ok((_, temp_group, temp_mode)) = folders.temp.permissions() {
         let inherited = temp_mode & 0o2000 != 0;
-        let group = if inherited { temp_group } else { rustix::process::getegid().as_raw() };
+        let given = if inherited { temp_group } else { rustix::process::getegid().as_raw() };
+        let group = settings.group.unwrap_or(given);
         let file = Rights { owner: us, group, mode: settings.file_mode };
         if !file.allow(reader, READ) {
             findings.push(Finding::faulty(

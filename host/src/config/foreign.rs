@@ -13,6 +13,7 @@ use super::raw::{Section, Wrong};
 use super::values::{
     MAX_DURATION, boolean, choice, duration_or_never, file_mode, limit, line, number, quoted, timer,
 };
+use crate::account;
 
 /// `file_mode`: the gateway's group may read, others may not.
 pub const FILE_MODE: u32 = 0o640;
@@ -75,6 +76,10 @@ pub struct ForeignConfig {
     pub quota: Quota,
     /// Permission bits of the files.
     pub file_mode: u32,
+    /// The number of the group that files and a directory that is made get; `None`: what the system gives them.
+    pub group: Option<u32>,
+    /// Permission bits of a directory that is made.
+    pub dir_mode: Option<u32>,
     /// What the gateway does with files.
     pub gateway: Gateway,
     /// When a message counts as handed over.
@@ -99,6 +104,13 @@ impl ForeignConfig {
         let profile = drop_profile::read(section);
         let quota = Quota::read(&section.table("quota"));
         let file_mode = section.or("file_mode", file_mode, FILE_MODE);
+        let group = section.optional("group", group);
+        let dir_mode = section.optional("dir_mode", dir_mode);
+        if dir_mode.is_some() && !create_directory {
+            let hint = "write create_directory = true, or chmod it yourself and leave dir_mode out";
+            let wrong = Wrong::hinted("the mode of a directory that is not made here", hint);
+            section.entry("dir_mode").inspect(|entry| entry.fault(wrong));
+        }
         let gateway = Gateway::read(section);
         let success = choice(&[
             ("published", SuccessOn::Published),
@@ -135,6 +147,8 @@ impl ForeignConfig {
             profile,
             quota,
             file_mode,
+            group,
+            dir_mode,
             gateway,
             success_on,
             relay_dsn,
@@ -143,6 +157,25 @@ impl ForeignConfig {
             poll_interval,
         })
     }
+}
+
+/// A group of this machine, by name or number.
+fn group(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
+    let name = line(value)?;
+    account::group_number(&name).ok_or_else(|| {
+        let message = format!("there is no group {} on this machine", quoted(&name));
+        Wrong::hinted(message, "make it, or write its number: group = \"1005\"")
+    })
+}
+
+/// Permission bits of a folder in octal text: `"2770"`.
+fn dir_mode(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
+    let found = line(value)?;
+    let bits = u32::from_str_radix(found.trim_start_matches("0o"), 8).ok();
+    bits.filter(|bits| *bits <= 0o7777 && bits & 0o700 == 0o700).ok_or_else(|| {
+        let message = format!("{} are no permission bits for a folder of ours", quoted(&found));
+        Wrong::hinted(message, "write the bits in octal, with all rights for the host: \"2770\"")
+    })
 }
 
 impl Quota {

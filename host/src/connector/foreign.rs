@@ -192,6 +192,7 @@ pub fn settings(config: &ForeignConfig) -> DropSettings {
     settings.temp.clone_from(&config.temp_directory);
     settings.create = config.create_directory;
     settings.file_mode = config.file_mode;
+    (settings.group, settings.dir_mode) = (config.group, config.dir_mode);
     settings.quota = postern_drop::Quota {
         bytes: config.quota.bytes,
         files: config.quota.files,

@@ -46,6 +46,8 @@ pub(super) struct Files {
     files: BTreeMap<String, File>,
     /// Files whose results are waited for, taken or not.
     awaited: BTreeSet<String>,
+    /// Files that were taken, which the queue was told and has not recorded yet.
+    settling: BTreeSet<String>,
     /// The directory that is published to, once one was opened.
     current: Option<Arc<str>>,
     /// When somebody was last told that files lie about.
@@ -109,6 +111,7 @@ impl Files {
 
     /// The gateway took it.
     pub(super) fn taken(&mut self, name: &str, now: Timestamp) {
+        self.settling.insert(name.to_owned());
         let before = self.files.remove(name);
         if before.as_ref().is_none_or(|file| file.stage != Stage::Outstanding) {
             let directory = before.and_then(|file| file.directory);
@@ -131,6 +134,7 @@ impl Files {
 
     /// Nobody waits for it any more, or it was taken back for good. Its record may still be to come.
     pub(super) fn forget(&mut self, name: &str) {
+        self.settling.remove(name);
         match self.files.get_mut(name) {
             Some(file) if file.stage == Stage::Outstanding => drop(self.files.remove(name)),
             Some(file) => file.stage = Stage::EndedEarly,
@@ -144,7 +148,13 @@ impl Files {
             self.awaited.insert(name.to_owned());
         } else {
             self.awaited.remove(name);
+            self.settling.remove(name);
         }
+    }
+
+    /// Whether its pickup was told to the queue, which may not have recorded it yet.
+    pub(super) fn is_settling(&self, name: &str) -> bool {
+        self.settling.contains(name)
     }
 
     /// Whether somebody waits for the result of this file.

@@ -14,7 +14,7 @@ use postern_drop::{About, Collected, FileName, Found, Interest, Outcome, ResultW
 use postern_model::{Deferral, FailureClass, Receipt, ReceiptState, Response};
 
 use super::shared::Shared;
-use super::lock;
+use super::{lock, taken};
 
 /// What the id of the receipt for a result has behind the file's name.
 pub const SUFFIX: &str = "#result";
@@ -134,8 +134,15 @@ impl Shared {
         for word in found.iter().flat_map(|found| &found.words) {
             let About::File(file) = &word.about else { continue };
             let now = Timestamp::now();
-            if lock(&self.files).knows(file) {
+            let (known, settling) = {
+                let files = lock(&self.files);
+                (files.knows(file), files.is_settling(file))
+            };
+            if known {
                 receipts.push(self.tell_taken(file, now, "result"));
+            } else if settling {
+                // The watcher has told it by another way, which may be slower. Twice does no harm, too late would.
+                receipts.push(taken(file.clone(), now, "result"));
             }
             self.metrics.drop_result(&self.name, word.outcome.as_str());
             lock(&self.activity).count(word.outcome.as_str());
