@@ -111,7 +111,9 @@ impl Files {
 
     /// The gateway took it.
     pub(super) fn taken(&mut self, name: &str, now: Timestamp) {
-        self.settling.insert(name.to_owned());
+        if self.awaited.contains(name) {
+            self.settling.insert(name.to_owned());
+        }
         let before = self.files.remove(name);
         if before.as_ref().is_none_or(|file| file.stage != Stage::Outstanding) {
             let directory = before.and_then(|file| file.directory);
