@@ -1,5 +1,8 @@
 //! Check: whether a folder is fit to be a drop directory, in words for an operator.
 
+mod nature;
+mod reader;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,7 +13,10 @@ use notify::{RecursiveMode, Watcher as _};
 
 use crate::directory::Folders;
 use crate::folder::Folder;
-use crate::{DropError, DropSettings, WatchMode};
+use crate::{DropError, DropSettings, Habits, WatchMode};
+
+pub use nature::{MAX_CLOCK_SKEW, SLOW_SYNC};
+pub use reader::Reader;
 
 /// Below this share of free space or inodes, in percent, a warning is given.
 pub const LOW_FREE_PERCENT: u64 = 5;
@@ -51,6 +57,10 @@ impl Finding {
         Self { level: Level::Warning, what, meaning: meaning.into(), what_to_do: what_to_do.into() }
     }
 
+    fn faulty(what: &'static str, meaning: String, what_to_do: String) -> Self {
+        Self { level: Level::Fault, what, meaning, what_to_do }
+    }
+
     fn fault(what: &'static str, error: &DropError, what_to_do: &str) -> Self {
         Self { level: Level::Fault, what, meaning: error.to_string(), what_to_do: what_to_do.to_owned() }
     }
@@ -62,10 +72,15 @@ impl Finding {
 /// only if `create` is set. Blocks, at most a few seconds on a local disk.
 #[must_use]
 pub fn check(settings: &DropSettings) -> Vec<Finding> {
+    check_for(settings, None)
+}
+
+/// As [`check()`], and whether a user has the rights that a gateway needs.
+#[must_use]
+pub fn check_for(settings: &DropSettings, reader: Option<&Reader>) -> Vec<Finding> {
     if settings.create
-        && let Err(error) = fs::create_dir_all(&settings.path)
+        && let Err(error) = crate::directory::create(settings)
     {
-        let error = DropError::from_io("create the directory", &settings.path, error);
         return vec![Finding::fault("directory", &error, "Create the directory by hand.")];
     }
     let folders = match Folders::open(settings) {
@@ -84,6 +99,36 @@ pub fn check(settings: &DropSettings) -> Vec<Finding> {
     findings.extend(events(settings, &folders));
     findings.extend(permissions(&folders));
     findings.extend(space(&folders.drop));
+    findings.extend(nature::check(&folders));
+    findings.extend(places(settings));
+    findings.extend(reader.into_iter().flat_map(|reader| reader::check(settings, &folders, reader)));
+    findings
+}
+
+/// The folders of the gateway: those that are missing, and those out of which we could take nothing.
+fn places(settings: &DropSettings) -> Vec<Finding> {
+    let habits = &settings.habits;
+    let claims = habits.claims.iter().filter_map(|claim| claim.folder.as_ref());
+    let ends = habits.folders.iter().map(|folder| &folder.path);
+    let ours = ends.clone().chain(&habits.reports);
+    let is_ours = |folder| ours.clone().any(|other| other == folder);
+    let mut findings = Vec::new();
+    for folder in claims.chain(ours.clone()) {
+        let path = Habits::place(&settings.path, folder);
+        let shown = path.display();
+        let writable = rustix::fs::access(&path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+        if !path.is_dir() {
+            let text = format!("the gateway's folder {shown} is missing: what is moved there cannot be seen");
+            findings.push(Finding::warning("gateway-folder", text, "Make it, as the gateway's manual says."));
+        } else if writable.is_err() && is_ours(folder) {
+            let text = format!("results cannot be taken out of {shown}: they would be read again and again");
+            findings.push(Finding::warning(
+                "gateway-folder",
+                text,
+                "Give the service's user the right to write there.",
+            ));
+        }
+    }
     findings
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -20,7 +21,8 @@ use crate::pickup::ScanResult;
 use crate::step::{Observer, Steps};
 use crate::watch::Message;
 use crate::{
-    DirectoryId, DropError, DropSettings, FileSystem, GoneReason, PickupEvent, SeenBy, Usage, WatchCounters,
+    DirectoryId, DropError, DropSettings, FileSystem, Fullness, GoneReason, PickupEvent, SeenBy, Usage,
+    WatchCounters,
 };
 
 /// Where nobody watches, or the quota is full, the directory is looked at again at most this often.
@@ -89,8 +91,7 @@ impl DropDirectory {
     /// As [`DropDirectory::open`].
     pub fn open_observed(settings: DropSettings, observer: Option<Observer>) -> Result<Self, DropError> {
         if settings.create {
-            let wrap = |e| DropError::from_io("create the directory", &settings.path, e);
-            std::fs::create_dir_all(&settings.path).map_err(wrap)?;
+            create(&settings)?;
         }
         let folders = Folders::open(&settings)?;
         folders.probe()?;
@@ -98,17 +99,17 @@ impl DropDirectory {
         let claim_folders = ClaimFolder::all(&settings);
         let sidecars = settings.habits.sidecars.iter().map(|sidecar| sidecar.suffix.clone()).collect();
         let shared = Shared {
-            settings,
             steps: Steps(observer),
             folders: RwLock::new(Arc::new(folders)),
             gone: Mutex::new(false),
             is_gone: AtomicBool::new(false),
-            ledger: Mutex::new(Ledger::new(sidecars, !claim_folders.is_empty())),
+            ledger: Mutex::new(Ledger::new(sidecars, !claim_folders.is_empty(), settings.quota)),
             claim_folders,
             scanning: Mutex::default(),
             last_scan_again: Mutex::default(),
             unconfirmed: Mutex::default(),
             watcher: Mutex::default(),
+            settings,
         };
         let directory = Self { shared: Arc::new(shared) };
         directory.shared.scan(false, SeenBy::Scan)?;
@@ -133,6 +134,12 @@ impl DropDirectory {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.shared.ledger().usage()
+    }
+
+    /// How full it is by its quota.
+    #[must_use]
+    pub fn fullness(&self) -> Fullness {
+        self.shared.ledger().fullness()
     }
 
     /// How many files of ours lie in it, claimed ones included.
@@ -172,6 +179,21 @@ impl DropDirectory {
     pub fn rescan(&self) -> Result<(), DropError> {
         self.shared.verified()?;
         self.shared.scan(true, SeenBy::Scan)
+    }
+}
+
+/// Makes a drop directory that is missing, with the group and the mode that it is to have.
+pub(crate) fn create(settings: &DropSettings) -> Result<(), DropError> {
+    let wrap = |e| DropError::from_io("create the directory", &settings.path, e);
+    if settings.path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&settings.path).map_err(wrap)?;
+    // The group first: changing it takes bits away.
+    std::os::unix::fs::chown(&settings.path, None, settings.group).map_err(wrap)?;
+    match settings.dir_mode.map(std::fs::Permissions::from_mode) {
+        Some(mode) => std::fs::set_permissions(&settings.path, mode).map_err(wrap),
+        None => Ok(()),
     }
 }
 
@@ -318,6 +340,8 @@ impl Shared {
         let mut ledger = self.ledger();
         ledger.counters.scans += 1;
         ledger.conclude(&questions, &looks, Timestamp::now(), seen_by);
+        ledger.find_oldest();
+        ledger.weigh(Timestamp::now());
         drop(ledger);
         self.follow()
     }
@@ -328,7 +352,9 @@ impl Shared {
         let question = self.ledger().question(name);
         let looks = looks(&self.folders().drop, &question)?;
         if absent_counts || looks.values().all(Option::is_some) {
-            self.ledger().conclude(&question, &looks, Timestamp::now(), SeenBy::Event);
+            let mut ledger = self.ledger();
+            ledger.conclude(&question, &looks, Timestamp::now(), SeenBy::Event);
+            ledger.weigh(Timestamp::now());
         }
         self.follow()
     }

@@ -178,11 +178,15 @@ impl DropError {
 }
 
 fn limit(quota: &Quota) -> String {
-    match (quota.bytes, quota.files) {
+    let size = match (quota.bytes, quota.files) {
         (Some(bytes), Some(files)) => format!("{bytes} bytes in {files} files"),
         (Some(bytes), None) => format!("{bytes} bytes"),
         (None, Some(files)) => format!("{files} files"),
-        (None, None) => "no limit".to_owned(),
+        (None, None) => "any size".to_owned(),
+    };
+    match quota.oldest {
+        Some(oldest) => format!("{size}, none older than {} s", oldest.as_secs()),
+        None => size,
     }
 }
 
@@ -205,7 +209,7 @@ mod tests {
     fn the_quota_text_has_the_numbers() {
         let error = DropError::Quota {
             used: Usage { bytes: 90, files: 3 },
-            quota: Quota { bytes: Some(100), files: None },
+            quota: Quota { bytes: Some(100), ..Quota::default() },
             wanted: 20,
         };
         let text = error.to_string();

@@ -24,6 +24,11 @@ impl FileId {
         self.inode
     }
 
+    /// When the file was born, or last changed where no birth is kept, in seconds since 1970.
+    pub(crate) fn since(self) -> i64 {
+        self.seconds
+    }
+
     pub(crate) fn of(stat: &Statx) -> Self {
         let born = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
         let time = if born { stat.stx_btime } else { stat.stx_mtime };

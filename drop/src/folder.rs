@@ -209,9 +209,14 @@ impl Folder {
         }
     }
 
+    /// Makes the names in it durable, or says what the system says.
+    pub(crate) fn try_sync(&self) -> rustix::io::Result<()> {
+        fsync(&self.fd)
+    }
+
     /// Makes the names in it durable. File systems that cannot (some network ones: EINVAL) are taken as having done it.
     pub(crate) fn sync(&self) -> rustix::io::Result<()> {
-        match fsync(&self.fd) {
+        match self.try_sync() {
             Err(Errno::INVAL | Errno::OPNOTSUPP) => {
                 tracing::debug!(path = %self.path.display(), "directory syncs are not supported");
                 Ok(())

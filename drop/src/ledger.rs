@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::claims::{Away, ClaimLooks, Leaving};
 use crate::folder::{Listed, Looked, shown};
-use crate::{FileId, PickupEvent, Quota, SeenBy, Usage, WatchCounters};
+use crate::{FileId, Fullness, PickupEvent, Quota, SeenBy, Usage, WatchCounters};
 
 /// What lies in the directory.
 #[derive(Debug, Default)]
@@ -25,6 +26,12 @@ pub(crate) struct Ledger {
     coming: HashMap<OsString, u64>,
     used: Usage,
     reserved: Usage,
+    quota: Quota,
+    fullness: Fullness,
+    /// What lay there when a file did not fit.
+    refused: Option<Usage>,
+    /// Since when the oldest of our files lies there, as the last scan found it.
+    oldest: Option<i64>,
     pub(crate) counters: WatchCounters,
     /// Events that nobody has fetched. Only kept while there is a watcher.
     events: Vec<PickupEvent>,
@@ -78,8 +85,37 @@ pub(crate) type Looks = HashMap<OsString, Option<Looked>>;
 
 impl Ledger {
     /// An empty one. `sidecars`: what the names of results end with. `may_be_away`: there are claim folders.
-    pub(crate) fn new(sidecars: Vec<String>, may_be_away: bool) -> Self {
-        Self { sidecars, may_be_away, ..Self::default() }
+    pub(crate) fn new(sidecars: Vec<String>, may_be_away: bool, quota: Quota) -> Self {
+        Self { sidecars, may_be_away, quota, ..Self::default() }
+    }
+
+    /// How full the directory is.
+    pub(crate) fn fullness(&self) -> Fullness {
+        self.fullness
+    }
+
+    /// Finds the oldest of our files.
+    pub(crate) fn find_oldest(&mut self) {
+        if self.quota.oldest.is_some() {
+            let ours = self.files.values().filter(|entry| entry.published.is_some());
+            self.oldest = ours.map(|entry| entry.id.since()).min();
+        }
+    }
+
+    /// Looks whether a mark of the quota was crossed, and tells it once.
+    pub(crate) fn weigh(&mut self, at: Timestamp) {
+        let age = |since: i64| Duration::from_secs(u64::try_from(at.as_second() - since).unwrap_or(0));
+        let now = self.quota.fullness(self.fullness, self.refused, self.usage(), self.oldest.map(age));
+        self.set_fullness(now, at);
+    }
+
+    fn set_fullness(&mut self, fullness: Fullness, at: Timestamp) {
+        if self.fullness != fullness {
+            self.fullness = fullness;
+            self.refused = self.refused.filter(|_| fullness == Fullness::Full);
+            let used = self.usage();
+            self.tell(PickupEvent::Quota { fullness, used, at });
+        }
     }
 
     /// The files that left and were not looked for yet.
@@ -137,11 +173,16 @@ impl Ledger {
 
     /// Announces a file before it can become visible, so that a scan does not take it for a stranger, and reserves
     /// its space. `false` when the name is being published already or does not fit.
-    pub(crate) fn expect(&mut self, name: &str, size: u64, quota: &Quota) -> Expected {
+    pub(crate) fn expect(&mut self, name: &str, size: u64) -> Expected {
         if self.coming.contains_key(OsStr::new(name)) {
             return Expected::Busy;
         }
-        if !quota.admits(self.usage(), size) {
+        if self.fullness == Fullness::Full {
+            return Expected::Full;
+        }
+        if !self.quota.admits(self.usage(), size) {
+            self.refused = Some(self.usage());
+            self.set_fullness(Fullness::Full, Timestamp::now());
             return Expected::Full;
         }
         self.coming.insert(name.into(), size);
@@ -162,6 +203,7 @@ impl Ledger {
         self.forget(name);
         self.counters.published += 1;
         self.insert(name.into(), id, size, Some(name.to_owned()));
+        self.weigh(Timestamp::now());
     }
 
     /// A file that belongs to another one is there: it counts, and its going away means nothing.

@@ -27,6 +27,7 @@ mod name;
 mod pickup;
 pub mod profile;
 pub mod publish;
+pub mod quota;
 pub mod reader;
 pub mod results;
 mod set;
@@ -51,9 +52,8 @@ pub use name::{FileName, MAX_FILE_NAME, NameError};
 pub use pickup::{PickupEvent, SeenBy, WatchCounters};
 pub use profile::Profile;
 pub use publish::{How, Published};
+pub use quota::{Fullness, Quota, Usage};
 pub use results::{About, Collected, Found, Interest, Outcome, ResultFile, ResultWord, Results};
-pub use settings::{
-    DEFAULT_EVENTS_SCAN, DEFAULT_FILE_MODE, DEFAULT_POLL_SCAN, DropSettings, Quota, Usage, WatchMode,
-};
+pub use settings::{DEFAULT_EVENTS_SCAN, DEFAULT_FILE_MODE, DEFAULT_POLL_SCAN, DropSettings, WatchMode};
 pub use watch::{Known, Watcher};
 pub use withdraw::Withdrawn;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{DropError, GoneReason};
+use crate::{DropError, Fullness, GoneReason, Usage};
 
 /// Something that happened in a drop directory. `name` is always the name that the file was published under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,15 @@ pub enum PickupEvent {
     DirectoryBack {
         /// Whether it is another directory than before.
         replaced: bool,
+        /// When it was noticed.
+        at: Timestamp,
+    },
+    /// A mark of the quota was crossed.
+    Quota {
+        /// How full the directory is now.
+        fullness: Fullness,
+        /// What lies in it.
+        used: Usage,
         /// When it was noticed.
         at: Timestamp,
     },

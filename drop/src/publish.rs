@@ -178,7 +178,7 @@ struct Reserved<'a> {
 impl<'a> Reserved<'a> {
     fn new(shared: &'a Shared, name: &'a str, size: u64) -> Result<Self, DropError> {
         let quota = shared.settings.quota;
-        let expect = || shared.ledger().expect(name, size, &quota);
+        let expect = || shared.ledger().expect(name, size);
         let mut expected = expect();
         if expected == Expected::Full && shared.may_scan_again() {
             // Files may have gone without anybody having told us.
@@ -276,6 +276,10 @@ fn bring(
 /// Gives a written file its mode, and makes its content durable.
 pub(crate) fn finish(shared: &Shared, folders: &Folders, file: &File) -> Result<(), DropError> {
     let failed = |doing| move |errno| DropError::from_errno(doing, &folders.temp.path, errno);
+    if let Some(group) = shared.settings.group {
+        let failed = |e| DropError::from_io("set a file's group", &folders.temp.path, e);
+        std::os::unix::fs::fchown(file, None, Some(group)).map_err(failed)?;
+    }
     fchmod(file, Mode::from_raw_mode(shared.settings.file_mode)).map_err(failed("set a file's mode"))?;
     fsync(file).map_err(failed("sync a file"))
 }

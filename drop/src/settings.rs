@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Habits, Profile};
+use crate::{Habits, Profile, Quota};
 
 /// The mode of a drop file: the owner may write it, the gateway's group may read it.
 pub const DEFAULT_FILE_MODE: u32 = 0o640;
@@ -30,6 +30,10 @@ pub struct DropSettings {
     pub create: bool,
     /// The permission bits of each file. Default: [`DEFAULT_FILE_MODE`].
     pub file_mode: u32,
+    /// The group of each file, and of a drop directory that is made. Default: what the file system gives them.
+    pub group: Option<u32>,
+    /// The permission bits of a drop directory that is made. Default: what the system gives it.
+    pub dir_mode: Option<u32>,
     /// How much may lie in the directory. Default: no limit, as Exchange's `DropDirectoryQuota`.
     pub quota: Quota,
     /// The file format.
@@ -52,6 +56,8 @@ impl DropSettings {
             temp: None,
             create: false,
             file_mode: DEFAULT_FILE_MODE,
+            group: None,
+            dir_mode: None,
             quota: Quota::default(),
             profile: Profile::default(),
             habits: Profile::default().habits(),
@@ -77,57 +83,4 @@ pub enum WatchMode {
     Events,
     /// Only compare names.
     Poll,
-}
-
-/// How much may lie in a drop directory; `None` is no limit. Every file in it counts, whoever wrote it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    /// Bytes, by the length of the files.
-    pub bytes: Option<u64>,
-    /// Files.
-    pub files: Option<u64>,
-}
-
-impl Quota {
-    /// Whether one more file of `size` bytes fits on top of `used`.
-    #[must_use]
-    pub fn admits(&self, used: Usage, size: u64) -> bool {
-        self.bytes.is_none_or(|limit| used.bytes.saturating_add(size) <= limit)
-            && self.files.is_none_or(|limit| used.files < limit)
-    }
-}
-
-/// What lies in a drop directory, files being written included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes, by the length of the files.
-    pub bytes: u64,
-    /// Files.
-    pub files: u64,
-}
-
-impl Usage {
-    pub(crate) fn add(&mut self, size: u64) {
-        self.bytes = self.bytes.saturating_add(size);
-        self.files += 1;
-    }
-
-    pub(crate) fn remove(&mut self, size: u64) {
-        self.bytes = self.bytes.saturating_sub(size);
-        self.files = self.files.saturating_sub(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quota_admits_up_to_and_including_its_limit() {
-        let quota = Quota { bytes: Some(10), files: Some(2) };
-        assert!(quota.admits(Usage { bytes: 4, files: 1 }, 6));
-        assert!(!quota.admits(Usage { bytes: 4, files: 1 }, 7));
-        assert!(!quota.admits(Usage { bytes: 0, files: 2 }, 0));
-        assert!(Quota::default().admits(Usage { bytes: u64::MAX, files: u64::MAX }, u64::MAX));
-    }
 }

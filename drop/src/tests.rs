@@ -1,9 +1,11 @@
 //! Tests on real directories, each in a folder of its own.
 
+mod campaign;
 mod check;
 mod crash;
 mod identity;
 mod mounts;
+mod other_user;
 mod publish;
 mod quota;
 mod results;
@@ -132,6 +134,7 @@ impl Seen {
             PickupEvent::Vanished { name, .. } => format!("vanished {name}"),
             PickupEvent::DirectoryGone { reason, .. } => format!("gone {reason}"),
             PickupEvent::DirectoryBack { replaced, .. } => format!("back replaced={replaced}"),
+            PickupEvent::Quota { fullness, .. } => format!("quota {fullness:?}"),
             PickupEvent::PollingOnly { .. } => "polling".to_owned(),
         }
     }

@@ -6,6 +6,8 @@ use std::fs;
 
 /// Where they are listed (passwd(5)).
 const FILE: &str = "/etc/passwd";
+/// Where their groups are listed (group(5)).
+const GROUPS: &str = "/etc/group";
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,14 @@ impl Account {
     pub fn numbered(uid: u32) -> Self {
         let unlisted = Self { name: uid.to_string(), uid, gid: None };
         parse(&listed()).find(|account| account.uid == uid).unwrap_or(unlisted)
+    }
+
+    /// The numbers of the groups that the user is in, the own one first.
+    #[must_use]
+    pub fn groups(&self) -> Vec<u32> {
+        let text = fs::read(GROUPS).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let others = parse_groups(&text.unwrap_or_default(), &self.name);
+        self.gid.into_iter().chain(others).collect()
     }
 
     /// As whom this process works.
@@ -66,9 +76,36 @@ fn parse(text: &str) -> impl Iterator<Item = Account> {
     })
 }
 
+/// The number of a group, by its name or its number as text.
+#[must_use]
+pub fn group_number(group: &str) -> Option<u32> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next()? == group).then(|| fields.nth(1)?.parse().ok())?
+    };
+    let text = fs::read(GROUPS).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    group.parse().ok().or_else(|| text.unwrap_or_default().lines().find_map(number))
+}
+
+/// The numbers of the groups that list this user.
+fn parse_groups(text: &str, name: &str) -> Vec<u32> {
+    let group = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let (gid, members) = (fields.next()?.parse().ok()?, fields.next()?);
+        members.split(',').any(|member| member.trim() == name).then_some(gid)
+    };
+    text.lines().filter_map(group).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_in_every_group_that_lists_it() {
+        let text = "fax:x:20:gw,other\nsms:x:21:\nhalf:x:\nmail:x:8:other, gw\ngw:x:22:gwen\n";
+        assert_eq!(parse_groups(text, "gw"), [20, 8]);
+    }
 
     #[test]
     fn lines_that_are_none_are_passed_over() {

@@ -10,6 +10,7 @@ mod audit;
 mod check;
 mod connector;
 mod demo;
+mod drop;
 mod explain;
 mod init;
 mod message;
@@ -90,6 +91,9 @@ enum Verb {
     /// Connectors: list.
     #[command(subcommand)]
     Connector(connector::ConnectorVerb),
+    /// Drop directories: status, doctor.
+    #[command(subcommand)]
+    Drop(drop::DropVerb),
     /// Delivery agents: new, build, list, promote, rollback, install, inspect, test, replay, simulate.
     #[command(subcommand)]
     Agent(agent::AgentVerb),
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Verb::Queue(verb) => queue::run(&common, verb),
         Verb::Message(verb) => message::run(&common, verb),
         Verb::Connector(verb) => connector::run(&common, &verb),
+        Verb::Drop(verb) => drop::run(&common, verb),
         Verb::Agent(verb) => agent::run(&common, &verb),
         Verb::Track(arguments) => track::run(&common, arguments),
         Verb::Audit => audit::run(&common),

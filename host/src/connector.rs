@@ -31,7 +31,7 @@ use crate::server::StartError;
 
 use delivery_agent::{DeliveryAgentConnector, Records, Tools};
 use doors::{AgentDoors, AgentMail, StoredState};
-use foreign::{ForeignConnector, HeldFiles, IsQueued, Role, SettleReceipts, Surroundings};
+use foreign::{ActivityView, ForeignConnector, HeldFiles, IsQueued, Role, SettleReceipts, Surroundings};
 use send::SendConnector;
 
 pub use withdrawal::{End, HandedIn, Held, Whereabouts, Withdrawal};
@@ -131,6 +131,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Why it can never work until it is made anew. Its mail waits.
     fn load_fault(&self) -> Option<&str> {
+        None
+    }
+
+    /// What the gateway of its drop directory was seen to do; `None` where there is none.
+    fn drop_activity(&self) -> Option<ActivityView> {
         None
     }
 

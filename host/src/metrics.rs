@@ -51,6 +51,8 @@ pub struct Metrics {
     drop_results: Family<ByConnectorAndWord, Counter>,
     files: Family<ByConnectorAndWord, Counter>,
     waiting_files: Family<ByConnector, Gauge>,
+    drop_quota: Family<ByConnector, Gauge>,
+    drop_quota_crossings: Family<ByConnectorAndWord, Counter>,
     bad_mail: Counter,
     waiting_dsns: Gauge<i64>,
     queued: Family<ByConnector, Gauge<i64>>,
@@ -92,6 +94,8 @@ impl Default for Metrics {
             drop_results: Family::default(),
             files: Family::default(),
             waiting_files: Family::default(),
+            drop_quota: Family::default(),
+            drop_quota_crossings: Family::default(),
             bad_mail: Counter::default(),
             waiting_dsns: Gauge::default(),
             queued: Family::default(),
@@ -158,6 +162,14 @@ impl Metrics {
         r.register("postern_pickup_files", "Files of pickup and replay directories, by their end", files);
         let waiting = self.waiting_files.clone();
         r.register("postern_pickup_waiting", "Files that lie in pickup and replay directories", waiting);
+        let quota = self.drop_quota.clone();
+        r.register("postern_drop_quota", "How full a drop directory is: 0 calm, 1 warning, 2 full", quota);
+        let crossings = self.drop_quota_crossings.clone();
+        r.register(
+            "postern_drop_quota_crossings",
+            "Marks of drop directories' quotas that were crossed",
+            crossings,
+        );
         r.register(
             "postern_bad_mail",
             "DSNs that could not be queued, failed or expired",
@@ -281,6 +293,12 @@ impl Metrics {
     pub fn waiting_files(&self, connector: &str, count: usize) {
         let label = ByConnector { connector: connector.to_owned() };
         self.waiting_files.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A mark of a drop directory's quota was crossed: what holds now, as a word and as a number.
+    pub fn drop_quota(&self, connector: &str, what: &str, level: i64) {
+        self.drop_quota.get_or_create(&ByConnector { connector: connector.to_owned() }).set(level);
+        self.drop_quota_crossings.get_or_create(&by(connector, what)).inc();
     }
 
     /// A DSN went to BadMail.

@@ -4,6 +4,7 @@
 mod agents;
 mod audit;
 mod control;
+mod drops;
 mod export;
 mod outbox;
 mod queue;
@@ -102,6 +103,11 @@ pub enum Request {
     },
     /// All connectors.
     ConnectorList,
+    /// The drop directory of a foreign connector, or all of them.
+    DropStatus {
+        /// Which connector; `None`: all.
+        connector: Option<String>,
+    },
     /// All delivery agents with their versions.
     AgentList,
     /// Lets the version in the file of a connector's agent deliver, or takes it back.
@@ -214,6 +220,7 @@ impl Operations {
                 remove::message(self, id, notify, dry_run).await
             }
             Request::ConnectorList => Ok(self.connectors()),
+            Request::DropStatus { connector } => drops::status(self, connector.as_deref()).await,
             Request::AgentList => Ok(agents::list(self)),
             Request::AgentSet { connector, action } => agents::set(self, &connector, action).await,
             Request::Track { query } => self.track(query).await,

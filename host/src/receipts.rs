@@ -38,6 +38,8 @@ const MAX_NAMED: usize = 10_000;
 
 /// The detail that a pickup carries: how it was seen.
 pub const TAKEN_BY: &str = "seen-by";
+/// The detail of a word that is only for the tracking: what stage a drop file is at.
+pub const STAGE: &str = "stage";
 
 /// Settles receipts, many at once.
 pub struct Receipts {
@@ -167,6 +169,9 @@ impl Receipts {
         for (connector, receipts) in batch {
             for receipt in receipts {
                 match receipt.state {
+                    ReceiptState::Pending(_) if is_stage(&receipt) => {
+                        arrivals.push(Arrival::new(connector.clone(), receipt));
+                    }
                     ReceiptState::Pending(_) => self.settler.metrics().receipt(&connector, "pending"),
                     _ => arrivals.push(Arrival::new(connector.clone(), receipt)),
                 }
@@ -208,6 +213,13 @@ impl Receipts {
     }
 
     async fn sort(&mut self, arrival: Arrival, matched: Match, round: &mut Round) {
+        if is_stage(&arrival.receipt) {
+            // It changes nothing, so it is told to whoever waits, and kept for nobody.
+            if let Match::Waiting(known) = matched {
+                round.change.events.extend(known.iter().map(|known| events::stage(known, &arrival.receipt)));
+            }
+            return;
+        }
         match matched {
             Match::Nobody => self.unknown(arrival, round),
             Match::Ambiguous => self.ambiguous(&arrival, round),
@@ -443,6 +455,11 @@ async fn decide(settler: &Settler, known: &StoredReceipt, receipt: &Receipt) -> 
 /// Whether this is the word about a drop file: the gateway took it.
 fn is_pickup(receipt: &Receipt) -> bool {
     receipt.details.iter().any(|(name, _)| name == TAKEN_BY)
+}
+
+/// Whether this is only for the tracking.
+fn is_stage(receipt: &Receipt) -> bool {
+    receipt.details.iter().any(|(name, _)| name == STAGE)
 }
 
 /// A gateway that takes a file makes room: a queue that waits because its drop directory was full goes on at once.

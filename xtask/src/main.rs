@@ -2,6 +2,7 @@
 
 mod agents;
 mod bench;
+mod campaign;
 mod ci;
 mod command;
 mod fresh_clone;
@@ -35,6 +36,9 @@ Verbs:
             --json FILE      write the result to a file, too
             --messages N, --rounds N, --quick, --folder FOLDER
   docs    Write docs/contract.md, the reference of the agent contract, from the WIT.
+  campaign NAME [ROUNDS]
+          A test with many more rounds than CI has time for: drop-kill (kill -9 at each step of publishing and at
+          random moments), drop-reader (gateways that do whatever they like with 10,000 files).
   tidy    Check the rules that the compiler does not know: who may know whom, sizes, documentation, links, words.
   ci      Everything that must hold before a change lands. Looks at what is committed.
 
@@ -86,6 +90,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             println!("agents: {done}");
         }
         "bench" => bench::run(&root, rest)?,
+        "campaign" => campaign::run(&root, rest).map_err(|fault| usage(&fault))?,
         "ci" => {
             no_options(rest)?;
             ci::run(&root)?;

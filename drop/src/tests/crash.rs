@@ -20,6 +20,14 @@ use crate::{DropDirectory, DropError, DropSettings, LeftoverState, reader};
 
 const SIGKILL: i32 = 9;
 
+/// Rounds of kill -9 at random moments; the variable `POSTERN_KILL_ROUNDS` asks for more (`cargo xtask campaign drop-kill`).
+const ROUNDS: usize = 20;
+
+fn rounds() -> usize {
+    let asked = std::env::var("POSTERN_KILL_ROUNDS").ok();
+    asked.map_or(ROUNDS, |text| text.parse().expect("POSTERN_KILL_ROUNDS is a number"))
+}
+
 /// What a child process is told, in environment variables.
 #[derive(Clone, Debug, Default)]
 struct Plan {
@@ -188,7 +196,10 @@ fn assert_clean(place: &Place, what: &str) {
 fn a_process_killed_at_any_step_loses_nothing_and_doubles_nothing() {
     const ITEMS: usize = 3;
     let renamed = Step::ALL.iter().position(|s| *s == Step::Renamed).unwrap();
-    for die_at in 0..=CONFIRMED {
+    // Each step is died at in every round; in CI once is enough, since nothing here is left to chance.
+    let repeats = rounds().div_ceil(ROUNDS);
+    println!("campaign: {} deaths at named steps", repeats * (CONFIRMED + 1) * 4);
+    for die_at in (0..repeats).flat_map(|_| 0..=CONFIRMED) {
         for die_with in [0, ITEMS - 1] {
             for fast in [true, false] {
                 let after_pickup = fast && die_at >= renamed;
@@ -209,9 +220,9 @@ fn a_process_killed_at_any_step_loses_nothing_and_doubles_nothing() {
 fn processes_killed_at_random_moments_lose_nothing_and_double_nothing() {
     const ITEMS: usize = 60;
     let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    println!("campaign: seed {seed}, {} rounds of 3 deaths at random moments", rounds());
     let mut random = fastrand::Rng::with_seed(seed);
-    for round in 0..8 {
+    for round in 0..rounds() {
         let place = Place::new();
         let gateway = Gateway::start(place.drop());
         let plan = Plan { items: ITEMS, threads: 4, ..Plan::default() };

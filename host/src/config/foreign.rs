@@ -13,9 +13,12 @@ use super::raw::{Section, Wrong};
 use super::values::{
     MAX_DURATION, boolean, choice, duration_or_never, file_mode, limit, line, number, quoted, timer,
 };
+use crate::account;
 
 /// `file_mode`: the gateway's group may read, others may not.
 pub const FILE_MODE: u32 = 0o640;
+/// `quota.low_percent`: how far a full directory is emptied before it takes files again.
+pub const LOW_PERCENT: u8 = 90;
 /// `unclaimed_warn_after`: how long a file may lie before the gateway counts as dead.
 pub const UNCLAIMED_WARN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
@@ -42,12 +45,18 @@ pub enum Watch {
 }
 
 /// How much may lie in a drop directory; when it is full, the queue waits (Exchange: `DropDirectoryQuota`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Bytes of all files together; `None`: unlimited.
     pub bytes: Option<u64>,
     /// Number of files; `None`: unlimited.
     pub files: Option<u64>,
+    /// Age of the oldest file of ours; `None`: unlimited.
+    pub oldest: Option<SignedDuration>,
+    /// From this share on, in percent, a warning is given.
+    pub warn_percent: u8,
+    /// A directory that was full takes files again at this share or less, in percent.
+    pub low_percent: u8,
 }
 
 /// One foreign connector.
@@ -67,6 +76,10 @@ pub struct ForeignConfig {
     pub quota: Quota,
     /// Permission bits of the files.
     pub file_mode: u32,
+    /// The number of the group that files and a directory that is made get; `None`: what the system gives them.
+    pub group: Option<u32>,
+    /// Permission bits of a directory that is made.
+    pub dir_mode: Option<u32>,
     /// What the gateway does with files.
     pub gateway: Gateway,
     /// When a message counts as handed over.
@@ -91,6 +104,13 @@ impl ForeignConfig {
         let profile = drop_profile::read(section);
         let quota = Quota::read(&section.table("quota"));
         let file_mode = section.or("file_mode", file_mode, FILE_MODE);
+        let group = section.optional("group", group);
+        let dir_mode = section.optional("dir_mode", dir_mode);
+        if dir_mode.is_some() && !create_directory {
+            let hint = "write create_directory = true, or chmod it yourself and leave dir_mode out";
+            let wrong = Wrong::hinted("the mode of a directory that is not made here", hint);
+            section.entry("dir_mode").inspect(|entry| entry.fault(wrong));
+        }
         let gateway = Gateway::read(section);
         let success = choice(&[
             ("published", SuccessOn::Published),
@@ -127,6 +147,8 @@ impl ForeignConfig {
             profile,
             quota,
             file_mode,
+            group,
+            dir_mode,
             gateway,
             success_on,
             relay_dsn,
@@ -137,15 +159,42 @@ impl ForeignConfig {
     }
 }
 
+/// A group of this machine, by name or number.
+fn group(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
+    let name = line(value)?;
+    account::group_number(&name).ok_or_else(|| {
+        let message = format!("there is no group {} on this machine", quoted(&name));
+        Wrong::hinted(message, "make it, or write its number: group = \"1005\"")
+    })
+}
+
+/// Permission bits of a folder in octal text: `"2770"`.
+fn dir_mode(value: &toml::de::DeValue<'_>) -> Result<u32, Wrong> {
+    let found = line(value)?;
+    let bits = u32::from_str_radix(found.trim_start_matches("0o"), 8).ok();
+    bits.filter(|bits| *bits <= 0o7777 && bits & 0o700 == 0o700).ok_or_else(|| {
+        let message = format!("{} are no permission bits for a folder of ours", quoted(&found));
+        Wrong::hinted(message, "write the bits in octal, with all rights for the host: \"2770\"")
+    })
+}
+
 impl Quota {
     fn read(section: &Section<'_>) -> Self {
         let files = |value: &toml::de::DeValue<'_>| match value.as_str() {
             Some("unlimited") => Ok(None),
             _ => number(1, u32::MAX)(value).map(|files| Some(u64::from(files))),
         };
+        let age = duration_or_never(SignedDuration::from_secs(1), MAX_DURATION);
+        let percent = |key, default: u8| {
+            let found = section.or(key, number(1, 100), default.into());
+            u8::try_from(found).expect("a percentage is at most 100")
+        };
         let quota = Self {
             bytes: section.or("bytes", limit(1, 1 << 50), None),
             files: section.or("files", files, None),
+            oldest: section.or("oldest", age, None),
+            warn_percent: percent("warn_percent", postern_drop::quota::DEFAULT_WARN_PERCENT),
+            low_percent: percent("low_percent", LOW_PERCENT),
         };
         section.finish();
         quota

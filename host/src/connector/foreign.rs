@@ -22,6 +22,7 @@
 //!
 //! A file that is gone was taken only if its directory is still there: see [`Record`] and [`postern_drop::DirectoryId`].
 
+mod activity;
 mod files;
 mod held;
 mod letter;
@@ -40,7 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern_drop::profile::Unfit;
 use postern_drop::{DropError, DropSettings, FileName, Published};
 use postern_model::{
@@ -55,6 +56,7 @@ use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
 use crate::receipts::TAKEN_BY;
 
+pub use activity::ActivityView;
 pub use held::HeldFiles;
 pub use record::Record;
 pub use results::SUFFIX as RESULT_SUFFIX;
@@ -190,7 +192,14 @@ pub fn settings(config: &ForeignConfig) -> DropSettings {
     settings.temp.clone_from(&config.temp_directory);
     settings.create = config.create_directory;
     settings.file_mode = config.file_mode;
-    settings.quota = postern_drop::Quota { bytes: config.quota.bytes, files: config.quota.files };
+    (settings.group, settings.dir_mode) = (config.group, config.dir_mode);
+    settings.quota = postern_drop::Quota {
+        bytes: config.quota.bytes,
+        files: config.quota.files,
+        oldest: config.quota.oldest.map(SignedDuration::unsigned_abs),
+        warn_percent: config.quota.warn_percent,
+        low_percent: config.quota.low_percent,
+    };
     settings.profile = config.profile.clone();
     settings.habits = config.gateway.habits(settings.profile.habits());
     settings.watch = match config.watch {
@@ -311,6 +320,10 @@ impl Connector for ForeignConnector {
 
     fn state(&self) -> ConnectorState {
         lock(&self.shared.state).clone()
+    }
+
+    fn drop_activity(&self) -> Option<ActivityView> {
+        Some(self.shared.activity_view(Timestamp::now()))
     }
 
     fn watch(&self, receipts: &[(String, Timestamp)]) {

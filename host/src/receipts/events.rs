@@ -21,6 +21,16 @@ pub(super) fn taken(known: &StoredReceipt, receipt: &Receipt) -> TrackingEvent {
     }
 }
 
+/// Something is wrong with a drop file that lies there.
+pub(super) fn stage(known: &StoredReceipt, receipt: &Receipt) -> TrackingEvent {
+    let response = Some(receipt.state.response().to_string());
+    let recipients = known.recipients.iter();
+    TrackingEvent {
+        recipients: recipients.map(|r| EventRecipient { response: response.clone(), ..r.clone() }).collect(),
+        ..TrackingEvent { kind: EventKind::Receipt, ..taken(known, receipt) }
+    }
+}
+
 /// A word came that changes nothing: another one had been believed, or the wait was over.
 pub(super) fn afterthought(past: &PastReceipt, receipt: &Receipt) -> TrackingEvent {
     let said = receipt.state.word().as_str();

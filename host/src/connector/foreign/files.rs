@@ -26,6 +26,18 @@ struct File {
     since: Timestamp,
     /// The directory that it lies in; `None`: that of the kept record, which was not read yet.
     directory: Option<Arc<str>>,
+    seen: Seen,
+}
+
+/// What the gateway was seen to do with a file short of taking it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// When it was first opened.
+    pub(super) opened: Option<Timestamp>,
+    /// When it was last claimed, and as what.
+    pub(super) claimed: Option<(Timestamp, String)>,
+    /// It was said that it lies for too long.
+    pub(super) stale: bool,
 }
 
 /// What is known of published files, by their names.
@@ -34,6 +46,8 @@ pub(super) struct Files {
     files: BTreeMap<String, File>,
     /// Files whose results are waited for, taken or not.
     awaited: BTreeSet<String>,
+    /// Files that were taken, which the queue was told and has not recorded yet.
+    settling: BTreeSet<String>,
     /// The directory that is published to, once one was opened.
     current: Option<Arc<str>>,
     /// When somebody was last told that files lie about.
@@ -45,7 +59,8 @@ impl Files {
     pub(super) fn published(&mut self, name: &str, directory: &str, now: Timestamp) {
         let known = self.files.get(name).map(|file| file.stage);
         if known != Some(Stage::EndedEarly) {
-            let file = File { stage: Stage::InFlight, since: now, directory: Some(self.shared(directory)) };
+            let directory = Some(self.shared(directory));
+            let file = File { stage: Stage::InFlight, since: now, directory, seen: Seen::default() };
             self.files.insert(name.to_owned(), file);
         }
     }
@@ -58,12 +73,52 @@ impl Files {
             .map_or_else(|| directory.into(), Arc::clone)
     }
 
+    /// What was seen of it.
+    pub(super) fn seen(&mut self, name: &str) -> Option<&mut Seen> {
+        self.files.get_mut(name).map(|file| &mut file.seen)
+    }
+
+    /// How many files that lie there were opened, are claimed, and lie for `limit` or longer.
+    pub(super) fn states(&self, now: Timestamp, limit: Option<SignedDuration>) -> [u64; 3] {
+        let lying = self.files.values().filter(|file| file.stage != Stage::EndedEarly);
+        lying.fold([0; 3], |[seen, claimed, stale], file| {
+            let old = limit.is_some_and(|limit| file.since.duration_until(now) >= limit);
+            [
+                seen + u64::from(file.seen.opened.is_some()),
+                claimed + u64::from(file.seen.claimed.is_some()),
+                stale + u64::from(old),
+            ]
+        })
+    }
+
+    /// Files that lie for `limit` or longer and of which that was not said yet, at most `most`; it counts as said.
+    pub(super) fn newly_stale(&mut self, now: Timestamp, limit: SignedDuration, most: usize) -> Vec<String> {
+        let current = self.current.clone();
+        let is_stale = |file: &File| {
+            file.stage == Stage::Outstanding
+                && file.directory == current
+                && !file.seen.stale
+                && file.since.duration_until(now) >= limit
+        };
+        let stale = self.files.iter_mut().filter(|(_, file)| is_stale(file)).take(most);
+        stale
+            .map(|(name, file)| {
+                file.seen.stale = true;
+                name.clone()
+            })
+            .collect()
+    }
+
     /// The gateway took it.
     pub(super) fn taken(&mut self, name: &str, now: Timestamp) {
+        if self.awaited.contains(name) {
+            self.settling.insert(name.to_owned());
+        }
         let before = self.files.remove(name);
         if before.as_ref().is_none_or(|file| file.stage != Stage::Outstanding) {
             let directory = before.and_then(|file| file.directory);
-            self.files.insert(name.to_owned(), File { stage: Stage::EndedEarly, since: now, directory });
+            let file = File { stage: Stage::EndedEarly, since: now, directory, seen: Seen::default() };
+            self.files.insert(name.to_owned(), file);
         }
     }
 
@@ -72,8 +127,8 @@ impl Files {
         match self.files.remove(name) {
             Some(File { stage: Stage::EndedEarly, .. }) => {}
             before => {
-                let directory = before.and_then(|file| file.directory);
-                let file = File { stage: Stage::Outstanding, since: at, directory };
+                let (directory, seen) = before.map_or_else(Default::default, |f| (f.directory, f.seen));
+                let file = File { stage: Stage::Outstanding, since: at, directory, seen };
                 self.files.insert(name.to_owned(), file);
             }
         }
@@ -81,6 +136,7 @@ impl Files {
 
     /// Nobody waits for it any more, or it was taken back for good. Its record may still be to come.
     pub(super) fn forget(&mut self, name: &str) {
+        self.settling.remove(name);
         match self.files.get_mut(name) {
             Some(file) if file.stage == Stage::Outstanding => drop(self.files.remove(name)),
             Some(file) => file.stage = Stage::EndedEarly,
@@ -94,7 +150,13 @@ impl Files {
             self.awaited.insert(name.to_owned());
         } else {
             self.awaited.remove(name);
+            self.settling.remove(name);
         }
+    }
+
+    /// Whether its pickup was told to the queue, which may not have recorded it yet.
+    pub(super) fn is_settling(&self, name: &str) -> bool {
+        self.settling.contains(name)
     }
 
     /// Whether somebody waits for the result of this file.

@@ -105,6 +105,7 @@ impl Shared {
         };
         for (path, why) in strange {
             self.metrics.drop_result(&self.name, "strange");
+            lock(&self.activity).count("strange");
             let path = path.display();
             tracing::warn!(connector = %self.name, %path, why, "a result of a gateway is left where it is");
         }
@@ -133,12 +134,18 @@ impl Shared {
         for word in found.iter().flat_map(|found| &found.words) {
             let About::File(file) = &word.about else { continue };
             let now = Timestamp::now();
-            if lock(&self.files).knows(file) {
-                lock(&self.files).taken(file, now);
-                self.metrics.taken(&self.name, "result");
+            let (known, settling) = {
+                let files = lock(&self.files);
+                (files.knows(file), files.is_settling(file))
+            };
+            if known {
+                receipts.push(self.tell_taken(file, now, "result"));
+            } else if settling {
+                // The watcher has told it by another way, which may be slower. Twice does no harm, too late would.
                 receipts.push(taken(file.clone(), now, "result"));
             }
             self.metrics.drop_result(&self.name, word.outcome.as_str());
+            lock(&self.activity).count(word.outcome.as_str());
             tracing::info!(
                 connector = %self.name, file, outcome = word.outcome.as_str(), text = word.text,
                 "the gateway says what became of a file"

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_drop::{
-    DirectoryId, DropDirectory, DropError, DropSettings, FileName, GoneReason, Known, PickupEvent, Published,
-    SeenBy, Watcher, Withdrawn,
+    DirectoryId, DropDirectory, DropError, DropSettings, FileName, Fullness, GoneReason, Known, PickupEvent,
+    Published, SeenBy, Usage, Watcher, Withdrawn,
 };
 use postern_model::{
-    DeliveryReport, DeliveryRequest, Item, Outcome, Pending, RecipientOutcome, RecipientState, Response,
+    DeliveryReport, DeliveryRequest, Item, Outcome, Pending, Receipt, ReceiptState, RecipientOutcome,
+    RecipientState, Response,
 };
 
+use super::activity::{Activity, ActivityView};
 use super::files::Files;
 use super::names::Names;
 use super::results::{self, Collector};
@@ -25,6 +27,7 @@ use super::{NotPublished, letter, lock, needs_reopening, settings, taken};
 use crate::config::{ForeignConfig, HostConfig, SuccessOn};
 use crate::dispatch::ReceiptSender;
 use crate::metrics::Metrics;
+use crate::receipts::STAGE;
 
 /// Temp files and markers that are younger are left alone.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
@@ -32,6 +35,8 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How many numbers are tried for one file, since files of others have the names.
 const MAX_NUMBERS: u32 = 1000;
+/// Of how many files the tracking is told at once that they lie about.
+const MOST_STALE: usize = 100;
 /// How often somebody is told that files lie about.
 const UNCLAIMED_REPEAT: SignedDuration = SignedDuration::from_hours(1);
 
@@ -55,6 +60,8 @@ pub(super) struct Shared {
     pub(super) held: HeldFiles,
     pub(super) settle: SettleReceipts,
     pub(super) results: Collector,
+    /// What the gateway was seen to do.
+    pub(super) activity: Mutex<Activity>,
     /// Whether the receipts of earlier runs are known. Before that no watcher may start, which would take the file of an
     /// unknown one for somebody else's.
     started: AtomicBool,
@@ -121,6 +128,7 @@ impl Shared {
             held: surroundings.held,
             settle: surroundings.settle,
             results: Collector::new(&settings(config)),
+            activity: Mutex::new(Activity::new(Timestamp::now())),
             started: AtomicBool::new(role == Role::Withdraws),
             record_due: Mutex::default(),
             confirmed: Mutex::default(),
@@ -187,6 +195,7 @@ impl Shared {
     fn published(self: &Arc<Self>, published: &Published, number: u64) -> Result<(), DropError> {
         // Not before it is there: a watcher that starts takes a known file that it does not find for taken.
         self.note(published.name.as_str(), &published.directory);
+        lock(&self.activity).count("published");
         // Durable before the queue is told that this file is out: otherwise a restart could take those of the old directory
         // for taken.
         self.keep_record(|files| files.publishing_to(published.directory.as_str()))?;
@@ -570,6 +579,10 @@ impl Shared {
     /// Says that files lie about for too long, at most once in [`UNCLAIMED_REPEAT`].
     pub(super) fn warn_of_unclaimed(&self, now: Timestamp) {
         let Some(limit) = self.unclaimed_warn_after else { return };
+        let stale = lock(&self.files).newly_stale(now, limit, MOST_STALE);
+        for name in stale {
+            self.tell_stage(name, "stale", "it lies unclaimed for longer than unclaimed_warn_after");
+        }
         if let Some((files, oldest)) = lock(&self.files).unclaimed(now, limit, UNCLAIMED_REPEAT) {
             let directory = self.settings.path.display();
             tracing::warn!(
@@ -577,6 +590,62 @@ impl Shared {
                 "drop files lie unclaimed for longer than unclaimed_warn_after: see whether the gateway works"
             );
         }
+    }
+
+    /// A mark of the quota was crossed, which is told once each time.
+    fn quota_crossed(&self, fullness: Fullness, used: Usage) {
+        let (connector, directory) = (&self.name, self.settings.path.display());
+        let Usage { bytes, files } = used;
+        let word = match fullness {
+            Fullness::Calm => "calm",
+            Fullness::Warning => "warning",
+            Fullness::Full => "full",
+        };
+        self.metrics.drop_quota(connector, word, fullness as i64);
+        match fullness {
+            Fullness::Calm => {
+                tracing::info!(%connector, %directory, bytes, files, "the drop directory has room")
+            }
+            Fullness::Warning => tracing::warn!(
+                %connector, %directory, bytes, files,
+                "the drop directory's quota is nearly used up: see whether the gateway still takes files"
+            ),
+            Fullness::Full => tracing::error!(
+                %connector, %directory, bytes, files,
+                "the drop directory's quota is used up: its mail waits until the low mark is reached"
+            ),
+        }
+    }
+
+    pub(super) fn activity_view(&self, now: Timestamp) -> ActivityView {
+        let states = lock(&self.files).states(now, self.unclaimed_warn_after);
+        lock(&self.activity).view(now, states)
+    }
+
+    /// Tells the queue that the gateway took a file, with what was seen before.
+    pub(super) fn tell_taken(&self, name: &str, at: Timestamp, seen_by: &'static str) -> Receipt {
+        let mut receipt = taken(name.to_owned(), at, seen_by);
+        let mut files = lock(&self.files);
+        let seen = files.seen(name).map(std::mem::take).unwrap_or_default();
+        files.taken(name, at);
+        drop(files);
+        receipt.details.extend(seen.opened.map(|at| ("opened-at".to_owned(), at.to_string())));
+        if let Some((at, new)) = seen.claimed {
+            receipt.details.push(("claimed-at".to_owned(), at.to_string()));
+            receipt.details.push(("claimed-as".to_owned(), new));
+        }
+        self.metrics.taken(&self.name, seen_by);
+        lock(&self.activity).taken(at);
+        receipt
+    }
+
+    /// Notes in the tracking that something is wrong with a file.
+    pub(super) fn tell_stage(&self, name: String, stage: &'static str, why: &'static str) {
+        let state = ReceiptState::Pending(Response::new(250, (2, 0, 0), why));
+        let mut receipt = Receipt::new(&name, state);
+        receipt.details.push((STAGE.to_owned(), stage.to_owned()));
+        // The channel ends with the host.
+        let _ = self.receipts.send((self.name.to_string(), vec![receipt]));
     }
 
     /// What the gateway was seen to do.
@@ -587,23 +656,32 @@ impl Shared {
                 tracing::debug!(connector = %self.name, file = name, "it was withdrawn");
             }
             PickupEvent::Taken { name, at, seen_by } => {
-                lock(&self.files).taken(&name, at);
                 let word = match seen_by {
                     SeenBy::Event => "event",
                     SeenBy::Scan => "scan",
                 };
-                self.metrics.taken(&self.name, word);
+                let receipt = self.tell_taken(&name, at, word);
                 tracing::info!(connector = %self.name, file = name, seen_by = word, "taken by the gateway");
                 // The channel ends with the host; the next start finds the file missing again.
-                let _ = self.receipts.send((self.name.to_string(), vec![taken(name, at, word)]));
+                let _ = self.receipts.send((self.name.to_string(), vec![receipt]));
                 self.results.wake();
             }
-            PickupEvent::Claimed { name, new, .. } => {
+            PickupEvent::Opened { name, at } => {
+                if let Some(seen) = lock(&self.files).seen(&name) {
+                    seen.opened.get_or_insert(at);
+                }
+            }
+            PickupEvent::Claimed { name, new, at } => {
+                if let Some(seen) = lock(&self.files).seen(&name) {
+                    seen.claimed = Some((at, new.clone()));
+                }
                 tracing::debug!(connector = %self.name, file = name, new, "claimed by the gateway");
             }
             PickupEvent::Truncated { name, .. } => {
                 let connector = &self.name;
                 tracing::warn!(%connector, file = name, "the gateway emptied the file in place: that is no pickup");
+                lock(&self.activity).count("truncated");
+                self.tell_stage(name, "misuse", "the gateway emptied the file in place");
             }
             PickupEvent::Vanished { name, .. } => {
                 // That it lies in another directory than the one that is there now is known without this.
@@ -621,6 +699,7 @@ impl Shared {
                 tracing::warn!(connector = %self.name, replaced, "the drop directory is back");
                 self.set_state(ConnectorState::Ready);
             }
+            PickupEvent::Quota { fullness, used, .. } => self.quota_crossed(fullness, used),
             PickupEvent::PollingOnly { reason, .. } => {
                 tracing::warn!(connector = %self.name, reason, "pickups are noticed by polling only");
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use postern_drop::{FileName, Withdrawn};
 
+use super::lock;
 use super::shared::Shared;
-use super::{lock, taken};
 
 /// How many files one look deals with: each costs two directory syncs.
 const MOST: usize = 500;
@@ -31,12 +31,10 @@ impl Shared {
         let withdrawn = directory.withdraw(name);
         if let Ok(Withdrawn::Yes) = withdrawn {
             let at = Timestamp::now();
-            let receipt = taken(name.to_string(), at, "removal");
-            lock(&self.files).taken(name.as_str(), at);
+            let receipt = self.tell_taken(name.as_str(), at, "removal");
             // Durable first: a file that is deleted must not be waited for after a crash.
             if (self.settle)(&self.name, vec![receipt]) {
                 directory.discard(name);
-                self.metrics.taken(&self.name, "removal");
             } else {
                 lock(&self.files).recorded(name.as_str(), at);
                 if let Err(error) = directory.put_back(name) {
