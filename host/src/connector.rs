@@ -291,7 +291,8 @@ impl Factory {
                 };
                 let breaker = AgentBreaker::new(agent.breaker);
                 let (recordings, metrics) = (self.doors.recordings.clone(), tools.metrics.clone());
-                let records = Records::new(agent.record, recordings, name.clone(), metrics);
+                let (shadow, runtime) = (agent.shadow.clone(), &tools.runtime);
+                let records = Records::new(agent.record, shadow, runtime, recordings, name.clone(), metrics);
                 DeliveryAgentConnector::load(name, tools, spec, agent.batch_size, agent.canary, breaker)
                     .with_records(records)
             }

@@ -70,6 +70,7 @@ pub struct Metrics {
     agent_deliver_seconds: Family<ByConnector, CallTimes>,
     agent_memory_bytes: Family<ByConnector, Gauge>,
     agent_recordings: Family<ByConnectorAndWord, Counter>,
+    agent_shadow: Family<ByConnectorAndWord, Counter>,
     quarantine_records: Gauge<i64>,
     agent_breaker: Family<ByConnector, Gauge>,
     agent_breaker_opened: Family<ByConnector, Counter>,
@@ -113,6 +114,7 @@ impl Default for Metrics {
             agent_deliver_seconds: Family::default(),
             agent_memory_bytes: Family::default(),
             agent_recordings: Family::default(),
+            agent_shadow: Family::default(),
             quarantine_records: Gauge::default(),
             agent_breaker: Family::default(),
             agent_breaker_opened: Family::default(),
@@ -211,6 +213,12 @@ impl Metrics {
             "postern_agent_recordings",
             "Recordings of deliveries, by what became of them",
             recordings,
+        );
+        let shadow = self.agent_shadow.clone();
+        r.register(
+            "postern_agent_shadow",
+            "Deliveries that were shown to a shadow, by what came of it",
+            shadow,
         );
         let records = self.quarantine_records.clone();
         r.register("postern_quarantine_records", "Records of messages that broke their agents", records);
@@ -352,6 +360,11 @@ impl Metrics {
     /// A delivery was recorded: `whole`, `cut`, `failed`.
     pub fn recording(&self, connector: &str, what: &str) {
         self.agent_recordings.get_or_create(&by(connector, what)).inc();
+    }
+
+    /// A delivery was shown to a shadow, or should have been: `same`, `different`, `not-replayable`, `left-out`, `failed`.
+    pub fn shadow(&self, connector: &str, what: &str) {
+        self.agent_shadow.get_or_create(&by(connector, what)).inc();
     }
 
     /// The versions of a connector's agent changed: `swapped`, `trial`, `took-over`, `rolled-back`.

@@ -50,7 +50,7 @@ impl CanaryConfig {
 }
 
 /// `"10%"`: whole percent from `least` to 100.
-fn percent(least: u32) -> impl Fn(&DeValue<'_>) -> Result<u32, Wrong> {
+pub(super) fn percent(least: u32) -> impl Fn(&DeValue<'_>) -> Result<u32, Wrong> {
     move |value| {
         let hint = format!("write whole percent in quotes, \"{least}%\" to \"100%\"");
         let found = string(value).map_err(|wrong| Wrong { hint: Some(hint.clone()), ..wrong })?;

@@ -15,6 +15,7 @@ use super::host::{named_secret, secret};
 use super::outgoing::{ConnectorKind, Outgoing, label, long_wait};
 use super::raw::{Section, Wrong};
 use super::secrets::{Secret, Secrets};
+use super::shadow::ShadowConfig;
 use super::values::{
     boolean, choice, count, host_and_port, line, milliseconds, number, quoted, size, timer, whole_number,
 };
@@ -122,6 +123,8 @@ pub struct DeliveryAgentConfig {
     pub breaker: BreakerLimits,
     /// Which deliveries are recorded.
     pub record: RecordMode,
+    /// Another version that is played the deliveries; `None`: none.
+    pub shadow: Option<ShadowConfig>,
 }
 
 /// What is done about a hand-over that nobody saw the end of, where the agent cannot tell either.
@@ -205,6 +208,7 @@ impl DeliveryAgentConfig {
         let allow_fail_queue = section.or("allow_fail_queue", boolean, false);
         let breaker = breaker(section);
         let record = section.or("record", choice(RECORD), RecordMode::default());
+        let shadow = ShadowConfig::read(section);
         let per_message = per_message(section, &common, batch_size, keep_open);
         section.finish();
         let agent = agent?;
@@ -235,6 +239,7 @@ impl DeliveryAgentConfig {
             allow_fail_queue,
             breaker,
             record,
+            shadow,
             per_message,
         })
     }

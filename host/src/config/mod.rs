@@ -25,6 +25,7 @@ mod retry_plan;
 mod rewrite;
 mod secrets;
 mod send;
+mod shadow;
 mod submitters;
 pub mod template;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use retry_plan::{RetryPlan, Schedule};
 pub use rewrite::{Rewrite, Rewritten};
 pub use secrets::{Environment, Secret, Secrets};
 pub use send::{SendConfig, SmartHost};
+pub use shadow::ShadowConfig;
 pub use submitters::{Submitter, SubmitterRule, Submitters};
 pub use values::{parse_duration, show_duration};
 

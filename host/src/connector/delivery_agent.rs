@@ -2,6 +2,7 @@
 
 mod crew;
 mod records;
+mod shadow;
 mod spared;
 mod version;
 
@@ -26,6 +27,7 @@ use version::{InUse, Version, passed};
 
 pub use crew::{CrewView, Tools, TrialView};
 pub use records::Records;
+pub use shadow::Shadow;
 pub use version::{Role, VersionView};
 
 /// A connector with its agent, or with the reason why it has none.
@@ -362,6 +364,9 @@ impl AgentLine {
         let Some((records, recording)) = self.records.clone().zip(self.connection.take_recording()) else {
             return;
         };
+        if !self.on_trial {
+            records.show(&requests[0], &recording);
+        }
         let all_passed = requests.iter().zip(&*reports).all(|(request, report)| passed(request, report));
         let Some(why) = demand.or_else(|| records.keeps(all_passed)) else { return };
         let name = records.keep(&requests[0], recording.because(why)).await;

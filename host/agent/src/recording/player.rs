@@ -31,6 +31,17 @@ pub struct Divergence {
     pub differences: Vec<String>,
 }
 
+impl std::fmt::Display for Divergence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {}: ", self.phase, self.call)?;
+        match (&self.expected, &self.came) {
+            (Some(_), Some(_)) => f.write_str(&self.differences.join("; ")),
+            (Some(expected), None) => write!(f, "not asked any more: {expected}"),
+            (None, came) => write!(f, "not recorded: {}", came.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
 /// The recording had been cut off here: there never was an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the recorded call was cut off here")]

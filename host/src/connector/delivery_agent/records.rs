@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use postern_agent::Recording;
+use postern_agent::{Recording, Runtime};
 use postern_model::DeliveryRequest;
 
-use crate::config::RecordMode;
+use super::Shadow;
+use crate::config::{RecordMode, ShadowConfig};
 use crate::metrics::Metrics;
 use crate::recordings::Recordings;
 
@@ -15,6 +16,8 @@ pub struct Records {
     recordings: Arc<Recordings>,
     connector: Arc<str>,
     metrics: Arc<Metrics>,
+    /// Is shown what was recorded.
+    shadow: Option<Arc<Shadow>>,
 }
 
 impl Records {
@@ -22,17 +25,30 @@ impl Records {
     #[must_use]
     pub fn new(
         mode: RecordMode,
+        shadow: Option<ShadowConfig>,
+        runtime: &Runtime,
         recordings: Option<Arc<Recordings>>,
         connector: Arc<str>,
         metrics: Arc<Metrics>,
     ) -> Option<Arc<Self>> {
         let recordings = recordings.filter(|recordings| recordings.are_made())?;
-        Some(Arc::new(Self { mode, recordings, connector, metrics }))
+        let shadow = shadow.map(|config| {
+            let runtime = runtime.clone();
+            Shadow::new(config, runtime, recordings.clone(), connector.clone(), metrics.clone())
+        });
+        Some(Arc::new(Self { mode, recordings, connector, metrics, shadow }))
     }
 
     /// Whether every delivery is recorded, be it only to see whether it failed.
     pub fn all(&self) -> bool {
-        matches!(self.mode, RecordMode::Failures | RecordMode::All)
+        self.shadow.is_some() || matches!(self.mode, RecordMode::Failures | RecordMode::All)
+    }
+
+    /// Shows a delivery to the shadow, where there is one.
+    pub fn show(&self, request: &DeliveryRequest, recording: &Recording) {
+        if let Some(shadow) = &self.shadow {
+            shadow.show(request, recording);
+        }
     }
 
     /// Why this attempt has to be recorded from the very beginning, over a connection of its own; `None`: it has not.
