@@ -213,3 +213,62 @@ fn only_failures_are_kept_where_failures_are_wanted() {
     assert_eq!(replay(&site, &file, &[]).code, 0);
     host.stop();
 }
+
+/// Waits until so many deliveries were shown to the shadow of `hook` with this end, and gives the metrics.
+fn shown(host: &Host, what: &str, count: usize) -> String {
+    let line = format!("\npostern_agent_shadow_total{{connector=\"hook\",what=\"{what}\"}} {count}\n");
+    eventually("the shadow", || {
+        let (_, metrics) = http::get(host.admin(), "/metrics");
+        metrics.contains(&line).then_some(metrics)
+    })
+}
+
+/// A site whose webhook has this shadow beside it.
+fn with_shadow(server: &WebhookServer, make: impl FnOnce(&Path) -> PathBuf) -> (Site, PathBuf) {
+    let site = site(server, "shadow = { agent = \"next.wasm\" }");
+    let (made, shadow) = (make(site.folder()), site.folder().join("next.wasm"));
+    fs::rename(made, &shadow).unwrap();
+    (site, shadow)
+}
+
+#[test]
+fn a_shadow_that_makes_the_same_of_deliveries_is_heard_by_nobody() {
+    let server = WebhookServer::start();
+    let (site, _) = with_shadow(&server, |folder| {
+        // The same code, other bytes (a custom section).
+        let mut next = fs::read(cli::root().join("plugins/prebuilt/webhook.wasm")).unwrap();
+        next.extend([0, 2, 1, b'n']);
+        fs::write(folder.join("made.wasm"), next).unwrap();
+        folder.join("made.wasm")
+    });
+    let host = site.start();
+    for n in 1..=3 {
+        host.client().submit(JO, &[ANN], &messages::simple("shown"));
+        let _ = server.wait_for(n);
+        let metrics = shown(&host, "same", n);
+        assert!(!metrics.contains("what=\"different\""), "{metrics}");
+    }
+    assert_eq!(server.posted().len(), 3, "the shadow posted nothing");
+    assert!(recordings(&site).is_empty());
+    host.stop();
+    assert_eq!(site.audit()["delivered"], 3);
+}
+
+#[test]
+fn where_a_shadow_makes_something_else_of_a_delivery_there_is_a_recording() {
+    let server = WebhookServer::start();
+    // It delivers without asking its host for anything.
+    let file = cli::root().join("host/agent/tests/agents/deliver-all.wat");
+    let (site, shadow) = with_shadow(&server, |folder| encode::encode_into(&file, folder));
+    let host = site.start();
+    host.client().submit(JO, &[ANN], &messages::simple("shown"));
+    let _ = server.wait_for(1);
+    shown(&host, "different", 1);
+    let recording = recorded(&site, 1).remove(0);
+    let said = replay(&site, &recording, &["--agent", shadow.to_str().unwrap()]).json();
+    assert_eq!(said["recording"]["why"], "the shadow makes something else of it");
+    assert!(said["divergences"].to_string().contains("http.send"), "{said}");
+    host.stop();
+    let audit = site.audit();
+    assert_eq!((&audit["delivered"], &audit["failed"]), (&json!(1), &json!(0)), "{audit}");
+}
