@@ -79,7 +79,7 @@ mod tests {
     fn the_sdk_in_rust_finds_the_contract_beside_it() {
         let files = files(Language::Rust, "a", false);
         let component = String::from_utf8(files["sdk/src/component.rs"].clone()).unwrap();
-        assert_eq!(component.matches("path: \"../wit\"").count(), component.matches("path:").count());
-        assert!(component.contains("path: \"../wit\""));
+        assert_eq!(component.matches(" path: \"../wit\"").count(), component.matches(" path: \"").count());
+        assert!(component.contains(" path: \"../wit\""));
     }
 }
