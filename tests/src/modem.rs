@@ -264,7 +264,7 @@ mod tests {
         assert_eq!((sent.number.as_str(), sent.international, sent.report), ("15551230001", true, true));
         assert_eq!(sent.gsm7(), "hello");
         let report = answer(b"AT+CMGR=1\r", &mut state);
-        assert!(report.contains("+CMGR: 0,,26\r\n0006010B915155210300F1"), "{report}");
+        assert!(report.contains("+CMGR: 0,,25\r\n0006010B915155210300F1"), "{report}");
         assert!(answer(b"AT+CPMS?\r", &mut state).contains("\"SM\",1,50"));
         answer(b"AT+CMGD=1\r", &mut state);
         assert!(answer(b"AT+CMGR=1\r", &mut state).contains("321"));

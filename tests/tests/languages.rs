@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use postern_tests::far_program::is_installed;
 use postern_tests::wait::within;
 use postern_tests::{Site, TextServer, cli, left_out};
 use serde_json::Value;
@@ -39,6 +40,9 @@ impl Agents {
             assert!(answer.stdout.contains("postern agent build"), "{answer:?}");
             let again = cli::run(&words);
             assert_eq!(again.code, 2, "an existing folder is left alone: {again:?}");
+        }
+        if !is_installed(test, "sh", "dash") {
+            return None;
         }
         let check = agents.postern(&["agent", "build", "greeter", "--check", "--json"]);
         let said: Value = serde_json::from_str(&check.1).unwrap();

@@ -54,7 +54,7 @@ fn rcpt(number: &str, notify: &str) -> String {
 
 #[test]
 fn smsd_sends_what_it_is_given_and_its_reports_become_dsns() {
-    if !is_installed("sms_gateways::smsd", "smsd", "smstools") {
+    if !is_installed("smsd_sends_what_it_is_given_and_its_reports_become_dsns", "smsd", "smstools") {
         return;
     }
     let reports = SmtpSink::start();
@@ -114,7 +114,7 @@ fn smsd_sends_what_it_is_given_and_its_reports_become_dsns() {
 
 #[test]
 fn gammu_smsd_sends_what_it_is_given_and_the_sender_is_told() {
-    if !is_installed("sms_gateways::gammu", "gammu-smsd", "gammu-smsd") {
+    if !is_installed("gammu_smsd_sends_what_it_is_given_and_the_sender_is_told", "gammu-smsd", "gammu-smsd") {
         return;
     }
     let reports = SmtpSink::start();
