@@ -63,11 +63,12 @@ impl DropDirectory {
         size: u64,
     ) -> Result<Published, DropError> {
         let main = &set.main;
-        let (mut failed, mut ours) = (None, Vec::new());
+        let (mut begun, mut failed, mut ours) = (false, None, Vec::new());
         let published = self.publish(
             &main.name,
             |out| {
                 // Called only when the main file was neither published nor taken.
+                begun = true;
                 if let Err(error) = self.bring_members(set, message, &mut ours) {
                     failed = Some(error);
                     return Err(io::Error::other("a file that belongs to it could not be published"));
@@ -78,6 +79,8 @@ impl DropDirectory {
         );
         match &published {
             Ok(_) | Err(DropError::Uncertain { .. }) => {}
+            // The list and the members of an earlier attempt stay for the next one.
+            Err(_) if !begun => {}
             Err(_) => discard(&self.shared, &self.shared.folders(), main.name.as_str(), &ours),
         }
         match failed {

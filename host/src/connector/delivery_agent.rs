@@ -364,12 +364,16 @@ impl AgentLine {
         let Some((records, recording)) = self.records.clone().zip(self.connection.take_recording()) else {
             return;
         };
-        if !self.on_trial {
-            records.show(&requests[0], &recording);
-        }
         let all_passed = requests.iter().zip(&*reports).all(|(request, report)| passed(request, report));
-        let Some(why) = demand.or_else(|| records.keeps(all_passed)) else { return };
-        let name = records.keep(&requests[0], recording.because(why)).await;
+        let why = demand.or_else(|| records.keeps(all_passed));
+        let recording = Arc::new(recording.because(why.unwrap_or_default()));
+        if !self.on_trial {
+            records.show(&requests[0], recording.clone());
+        }
+        if why.is_none() {
+            return;
+        }
+        let name = records.keep(&requests[0], recording).await;
         reports.iter_mut().for_each(|report| report.recording.clone_from(&name));
     }
 

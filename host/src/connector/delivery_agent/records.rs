@@ -45,7 +45,7 @@ impl Records {
     }
 
     /// Shows a delivery to the shadow, where there is one.
-    pub fn show(&self, request: &DeliveryRequest, recording: &Recording) {
+    pub fn show(&self, request: &DeliveryRequest, recording: Arc<Recording>) {
         if let Some(shadow) = &self.shadow {
             shadow.show(request, recording);
         }
@@ -70,7 +70,7 @@ impl Records {
     }
 
     /// Keeps a recording and gives its name; `None`, and a line in the log, when it cannot be written.
-    pub async fn keep(&self, request: &DeliveryRequest, recording: Recording) -> Option<String> {
+    pub async fn keep(&self, request: &DeliveryRequest, recording: Arc<Recording>) -> Option<String> {
         let (item, attempt) = (request.item.id, request.attempt);
         let word = if recording.is_cut() { "cut" } else { "whole" };
         let recordings = self.recordings.clone();

@@ -52,7 +52,7 @@ impl Shadow {
     }
 
     /// Plays a delivery to the other version, beside and later; the delivery does not wait for it.
-    pub fn show(self: &Arc<Self>, request: &DeliveryRequest, recording: &Recording) {
+    pub fn show(self: &Arc<Self>, request: &DeliveryRequest, recording: Arc<Recording>) {
         if !self.config.takes(self.seen.fetch_add(1, Relaxed)) {
             return;
         }
@@ -60,19 +60,17 @@ impl Shadow {
             self.metrics.shadow(&self.connector, "left-out");
             return;
         };
-        // What is played is what a file would hold: no secret is in it.
-        let mut written = Vec::new();
-        if let Err(error) = recording.write(&mut written) {
-            self.metrics.shadow(&self.connector, "failed");
-            tracing::warn!(connector = %self.connector, %error, "a delivery could not be shown to the shadow");
-            return;
-        }
         let (shadow, item, attempt) = (self.clone(), request.item.id, request.attempt);
         self.runtime.handle().spawn_blocking(move || {
             let _place = place;
-            let Ok(recording) = Recording::read(&mut &written[..]) else {
-                shadow.metrics.shadow(&shadow.connector, "failed");
-                return;
+            let recording = match as_in_a_file(&recording) {
+                Ok(recording) => recording,
+                Err(why) => {
+                    shadow.metrics.shadow(&shadow.connector, "failed");
+                    let connector = &*shadow.connector;
+                    tracing::warn!(connector, why, "a delivery could not be shown to the shadow");
+                    return;
+                }
             };
             let played = shadow.play(&recording);
             shadow.metrics.shadow(&shadow.connector, played.word());
@@ -103,6 +101,13 @@ impl Shadow {
             Err(error) => Played::Failed(error.to_string()),
         }
     }
+}
+
+/// What is played is what a file would hold: no secret is in it. Blocking: the message may lie on the disk.
+fn as_in_a_file(recording: &Recording) -> Result<Recording, String> {
+    let mut written = Vec::new();
+    recording.write(&mut written).map_err(|error| error.to_string())?;
+    Recording::read(&mut &written[..]).map_err(|error| error.to_string())
 }
 
 impl Played {

@@ -106,8 +106,14 @@ impl Numbers {
         loop {
             number = if number >= self.limit { 1 } else { number + 1 };
             let is_free = !self.items.values().any(|numbered| numbered.number == number);
-            if is_free || number == self.last {
+            if is_free {
                 break;
+            }
+            if number == self.last {
+                // A number that an item has is never another's: its file would be taken for that of this item.
+                let why =
+                    format!("each number up to {} belongs to a message that is not done with", self.limit);
+                return Err(io::Error::other(why).into());
             }
         }
         let numbered = Numbered { number, name: name(number)? };

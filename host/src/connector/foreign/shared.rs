@@ -168,8 +168,9 @@ impl Shared {
             let number = self.names.number(&request.item, tries > 0)?;
             let set = profile.render(&letter.letter(number))?;
             let name = &set.main.name;
-            if self.success_on == SuccessOn::Result && request.attempt > 1 && !directory.is_unconfirmed(name)
-            {
+            // A counted name may have been another message's, whose result must not be taken for the word about this one.
+            let used_before = request.attempt > 1 || number.is_some();
+            if self.success_on == SuccessOn::Result && used_before && !directory.is_unconfirmed(name) {
                 self.results.clear(name)?;
             }
             let published =
