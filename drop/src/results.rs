@@ -131,12 +131,22 @@ struct Known {
 enum Stage {
     /// It may still change.
     New,
+    /// It could not be read, which was told; it may be read at the next look.
+    Unread,
     /// It was not understood.
     Strange,
     /// It is about jobs of which nobody knows the files yet.
     Unresolved(Vec<ResultWord>),
-    /// Not final: it says what the gateway calls the job of a file.
-    Underway { file: String },
+    /// Not final: it says what the gateway calls the jobs of these files.
+    Underway { files: Vec<String> },
+}
+
+/// Why a result was not read.
+struct NotRead {
+    why: String,
+    /// Whether another look would find the same. A lack of rights or of descriptors passes, and nothing of that is seen in
+    /// what a look tells of the file.
+    for_good: bool,
 }
 
 /// Collects the results of one drop directory. One at a time.
@@ -195,7 +205,7 @@ impl Results {
         self.known.retain(|key, _| present.contains(key));
         let known = &self.known;
         self.references.retain(|_, file| {
-            known.values().any(|k| matches!(&k.stage, Stage::Underway { file: of } if of == file))
+            known.values().any(|k| matches!(&k.stage, Stage::Underway { files } if files.contains(file)))
         });
         Ok(collected)
     }
@@ -343,6 +353,7 @@ impl Results {
         let key = (source, name.to_owned());
         let same = self.known.get(&key).filter(|known| known.looked == looked);
         let (since, stage) = same.map_or((now, Stage::New), |known| (known.since, known.stage.clone()));
+        let was_told = matches!(stage, Stage::Unread);
         let stage = match stage {
             Stage::New if now.duration_since(since) < self.habits.quiet => {
                 collected.again = true;
@@ -352,20 +363,22 @@ impl Results {
                 collected.again = true;
                 Stage::New
             }
-            Stage::New => match self.read(folder, source, name, looked) {
+            Stage::New | Stage::Unread => match self.read(folder, source, name, looked) {
                 Ok(words) => self.resolve(source, name, looked, words, interest, collected),
-                Err(why) => {
-                    collected.strange.push((folder.path.join(name), why));
-                    Stage::Strange
+                Err(NotRead { why, for_good }) => {
+                    if !was_told {
+                        collected.strange.push((folder.path.join(name), why));
+                    }
+                    if for_good { Stage::Strange } else { Stage::Unread }
                 }
             },
             Stage::Unresolved(words) => self.resolve(source, name, looked, words, interest, collected),
-            Stage::Underway { file } => {
-                if interest(&file) == Interest::Past {
-                    // Its end was told some other way.
+            Stage::Underway { files } => {
+                if files.iter().all(|file| interest(file) == Interest::Past) {
+                    // Their ends were told some other way.
                     collected.found.push(Found { words: Vec::new(), source, name: name.to_owned(), looked });
                 }
-                Stage::Underway { file }
+                Stage::Underway { files }
             }
             Stage::Strange => Stage::Strange,
         };
@@ -373,35 +386,37 @@ impl Results {
         Ok(())
     }
 
-    /// Reads one result; the reason when it cannot be read or understood.
+    /// Reads one result.
     fn read(
         &self,
         folder: &Folder,
         source: usize,
         name: &str,
         looked: Looked,
-    ) -> Result<Vec<ResultWord>, String> {
-        let (place, of) = self.of(source, name).ok_or_else(|| "it is no result".to_owned())?;
+    ) -> Result<Vec<ResultWord>, NotRead> {
+        let strange = |why: &str| NotRead { why: why.to_owned(), for_good: true };
+        let passing = |why: String| NotRead { why, for_good: false };
+        let (place, of) = self.of(source, name).ok_or_else(|| strange("it is no result"))?;
         if !looked.is_file {
-            return Err("it is no regular file".to_owned());
+            return Err(strange("it is no regular file"));
         }
         let is_long = looked.size > MAX_RESULT as u64;
         if is_long && !matches!(place, Place::Folder { .. }) {
-            return Err(format!("it is longer than {MAX_RESULT} bytes"));
+            return Err(strange(&format!("it is longer than {MAX_RESULT} bytes")));
         }
-        let file = folder.read(name).map_err(|errno| format!("it cannot be read: {errno}"))?;
+        let file = folder.read(name).map_err(|errno| passing(format!("it cannot be read: {errno}")))?;
         // What was looked at may have been exchanged for a pipe since.
         if Folder::look_at(&file).ok() != Some(looked) {
-            return Err("it changed while it was read".to_owned());
+            return Err(passing("it changed while it was read".to_owned()));
         }
         let mut bytes =
             Vec::with_capacity(MAX_RESULT.min(usize::try_from(looked.size).unwrap_or(MAX_RESULT)));
         let read = file.take(MAX_RESULT as u64).read_to_end(&mut bytes);
-        read.map_err(|error| format!("it cannot be read: {error}"))?;
+        read.map_err(|error| passing(format!("it cannot be read: {error}")))?;
         let folder = &self.sources[source].called;
         let words =
             (self.habits.read)(&ResultFile { place, folder, name, of, bytes: &bytes, whole: !is_long });
-        if words.is_empty() { Err("it is not understood".to_owned()) } else { Ok(words) }
+        if words.is_empty() { Err(strange("it is not understood")) } else { Ok(words) }
     }
 
     /// Finds out which files the words are about, and hands out those that say something final.
@@ -425,18 +440,24 @@ impl Results {
             };
             word.about = About::File(file);
         }
-        let underway = words.iter().find(|word| word.outcome == Outcome::Underway);
-        let Some(About::File(file)) = underway.map(|word| word.about.clone()) else {
+        let underway = words.iter().filter(|word| word.outcome == Outcome::Underway);
+        let files: Vec<String> = underway
+            .filter_map(|word| match &word.about {
+                About::File(file) => Some(file.clone()),
+                About::Reference(_) => None,
+            })
+            .collect();
+        if files.is_empty() {
             collected.found.push(Found { words, source, name: name.to_owned(), looked });
             return Stage::New;
-        };
+        }
         for word in &words {
-            if let Some(reference) = word.reference.clone() {
+            if let (Some(reference), About::File(file)) = (word.reference.clone(), &word.about) {
                 let recipient = word.recipient.as_deref().map(plain_number);
                 self.references.insert((reference, recipient), file.clone());
             }
         }
-        Stage::Underway { file }
+        Stage::Underway { files }
     }
 
     fn file_of(&self, reference: &str, recipient: Option<&str>) -> Option<String> {

@@ -24,6 +24,9 @@ const WANTED: &str = "wanted";
 const END: &str = ".jsonl";
 const NEW: &str = ".new";
 
+/// Why a recording is made that an operator wished for.
+pub const ASKED_FOR: &str = "an operator asked for it";
+
 /// The recordings of a host.
 #[derive(Debug)]
 pub struct Recordings {
@@ -113,14 +116,15 @@ impl Recordings {
         self.folder.join(name)
     }
 
-    /// Keeps the recording of an attempt, and removes the oldest ones when there are too many. Gives its name; it is on the
-    /// disk when this returns. Blocking.
+    /// Keeps the recording of an attempt, and removes the oldest ones when there are too many. Gives its name, which ends in
+    /// `mark`: the shadow's recording of an attempt does not replace that of the attempt itself. It is on the disk when this
+    /// returns. Blocking.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn keep(&self, item: ItemId, attempt: u32, recording: &Recording) -> io::Result<String> {
+    pub fn keep(&self, item: ItemId, attempt: u32, mark: &str, recording: &Recording) -> io::Result<String> {
         let _one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = format!("{item}-{attempt}{END}");
+        let name = format!("{item}-{attempt}{mark}{END}");
         private::make_directory(&self.folder)?;
         let (path, new) = (self.path(&name), self.folder.join(format!("{name}{NEW}")));
         let written = write(&new, recording).and_then(|()| fs::rename(&new, &path));
@@ -131,7 +135,9 @@ impl Recordings {
         }
         File::open(&self.folder)?.sync_all()?;
         self.prune(&path);
-        self.unwant(item);
+        if recording.why() == ASKED_FOR {
+            self.unwant(item);
+        }
         Ok(name)
     }
 
@@ -234,7 +240,10 @@ mod tests {
         recordings.want(item("b")).unwrap();
         let recordings = Recordings::open(data.path(), LIMITS);
         assert!(recordings.is_wanted(item("a")) && !recordings.is_wanted(item("c")));
-        let name = recordings.keep(item("a"), 3, &recording()).unwrap();
+        let name = recordings.keep(item("a"), 2, "", &recording()).unwrap();
+        assert!(recordings.is_wanted(item("a")), "that one was made for another reason");
+        fs::remove_file(recordings.path(&name)).unwrap();
+        let name = recordings.keep(item("a"), 3, "", &recording().because(ASKED_FOR)).unwrap();
         assert_eq!(name, format!("{}-3.jsonl", item("a")));
         assert_eq!(recordings.of(item("a")), [recordings.path(&name)]);
         let mode = fs::metadata(recordings.path(&name)).unwrap().permissions().mode();
@@ -252,7 +261,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let recordings = Recordings::open(data.path(), LIMITS);
         let keep = |recordings: &Recordings, attempt: u32| {
-            let name = recordings.keep(item("a"), attempt, &recording()).unwrap();
+            let name = recordings.keep(item("a"), attempt, "", &recording()).unwrap();
             let file = File::options().write(true).open(recordings.path(&name)).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(attempt.into()))
                 .unwrap();

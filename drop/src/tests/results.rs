@@ -213,3 +213,15 @@ fn a_file_that_is_published_anew_has_no_old_results() {
     results.clear("a.eml").unwrap();
     assert_eq!(said(&collect(&mut results)), ["done b.eml "]);
 }
+
+#[test]
+fn each_reference_in_a_report_belongs_to_the_file_of_its_own_block() {
+    let place = place();
+    let jobs =
+        "file: a.eml\noutcome: underway\nreference: 1\n\nfile: b.eml\noutcome: underway\nreference: 2\n";
+    fs::write(place.file("report/jobs"), jobs).unwrap();
+    let mut results = Results::new(&place.settings);
+    assert!(collect(&mut results).is_empty());
+    fs::write(place.file("report/end"), "reference: 2\noutcome: failed\ntext: busy\n").unwrap();
+    assert_eq!(said(&collect(&mut results)), ["failed b.eml busy"]);
+}

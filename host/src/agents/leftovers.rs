@@ -69,11 +69,14 @@ fn components(config: &Config) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for agent in &config.delivery_agent_connectors {
         found.extend(agent.authenticity.sha256.clone());
-        let size = fs::metadata(&agent.agent).map_or(u64::MAX, |about| about.len());
-        if size <= agent.limits.component_bytes
-            && let Ok(bytes) = fs::read(&agent.agent)
-        {
-            found.insert(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect());
+        let shadow = agent.shadow.as_ref().map(|shadow| &shadow.agent);
+        for file in std::iter::once(&agent.agent).chain(shadow) {
+            let size = fs::metadata(file).map_or(u64::MAX, |about| about.len());
+            if size <= agent.limits.component_bytes
+                && let Ok(bytes) = fs::read(file)
+            {
+                found.insert(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect());
+            }
         }
     }
     found

@@ -343,13 +343,13 @@ impl AgentLine {
             tracing::warn!(far_end = label, reason = %fault.response, "the agent did not close in good order");
         }
         let opened = self.in_use.version().agent().open_recorded(hop).await;
-        self.connection = opened.map_err(|NotOpened { refusal, .. }| {
+        self.connection = opened.map_err(|NotOpened { refusal, trapped }| {
             let fault = match &refusal {
                 Refusal::DeferQueue(deferral) => Some(deferral.clone()),
                 Refusal::FailQueue { .. } => None,
             };
             let refused = DeliveryReport { refusal: Some(refusal), fault, ..DeliveryReport::default() };
-            Box::new(DeliveryReport { broken: true, ..refused })
+            Box::new(DeliveryReport { broken: true, trapped, ..refused })
         })?;
         Ok(())
     }

@@ -8,6 +8,7 @@ use postern_model::DeliveryRequest;
 use super::Shadow;
 use crate::config::{RecordMode, ShadowConfig};
 use crate::metrics::Metrics;
+use crate::recordings::ASKED_FOR;
 use crate::recordings::Recordings;
 
 /// Records deliveries of one connector.
@@ -54,7 +55,7 @@ impl Records {
     /// Why this attempt has to be recorded from the very beginning, over a connection of its own; `None`: it has not.
     pub fn demand(&self, request: &DeliveryRequest) -> Option<&'static str> {
         if self.recordings.is_wanted(request.item.id) {
-            return Some("an operator asked for it");
+            return Some(ASKED_FOR);
         }
         let trapped = request.item.traps > 0 && self.mode != RecordMode::Never;
         trapped.then_some("the message has broken its agent before")
@@ -74,7 +75,7 @@ impl Records {
         let (item, attempt) = (request.item.id, request.attempt);
         let word = if recording.is_cut() { "cut" } else { "whole" };
         let recordings = self.recordings.clone();
-        let kept = tokio::task::spawn_blocking(move || recordings.keep(item, attempt, &recording)).await;
+        let kept = tokio::task::spawn_blocking(move || recordings.keep(item, attempt, "", &recording)).await;
         match kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             Ok(name) => {
                 tracing::info!(connector = %self.connector, %item, attempt, file = name, "the delivery was recorded");

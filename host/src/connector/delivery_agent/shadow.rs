@@ -79,7 +79,7 @@ impl Shadow {
                 Played::Same | Played::NotReplayable => {}
                 Played::Different(lines) => {
                     let kept = recording.because("the shadow makes something else of it");
-                    let file = shadow.recordings.keep(item, attempt, &kept).unwrap_or_else(|e| e.to_string());
+                    let file = shadow.recordings.keep(item, attempt, "-shadow", &kept).unwrap_or_else(|e| e.to_string());
                     let first = lines.first().map(String::as_str).unwrap_or_default();
                     let differences = lines.len();
                     tracing::warn!(connector, %item, attempt, file, differences, first, "the shadow makes something else of it");
