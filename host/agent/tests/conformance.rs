@@ -163,6 +163,16 @@ fn prebuilt(name: &str) -> (Value, &'static [&'static str]) {
             });
             (settings, &["AGT-11", "AGT-17"])
         }
+        // Without its message centre no connection is opened; the test of its own end to end has one.
+        "sms-smpp" => {
+            let settings =
+                json!({ "address": "smsc.example:2775", "system_id": "postern", "source": "Postern" });
+            let unopened = &[
+                "AGT-05", "AGT-06", "AGT-07", "AGT-08", "AGT-09", "AGT-10", "AGT-11", "AGT-12", "AGT-13",
+                "AGT-15", "AGT-17", "AGT-20", "AGT-23", "AGT-28", "AGT-29", "AGT-30",
+            ];
+            (settings, unopened)
+        }
         other => panic!("say with which settings the agent {other:?} is to be tried"),
     }
 }

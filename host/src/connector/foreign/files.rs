@@ -46,7 +46,8 @@ pub(super) struct Files {
     files: BTreeMap<String, File>,
     /// Files whose results are waited for, taken or not.
     awaited: BTreeSet<String>,
-    /// Files that were taken, which the queue was told and has not recorded yet.
+    /// Files that were taken, which the queue was told and has not recorded yet; also those that were taken before their
+    /// hand-over was on record, since the word about them waits for that.
     settling: BTreeSet<String>,
     /// The directory that is published to, once one was opened.
     current: Option<Arc<str>>,
@@ -111,11 +112,12 @@ impl Files {
 
     /// The gateway took it.
     pub(super) fn taken(&mut self, name: &str, now: Timestamp) {
-        if self.awaited.contains(name) {
+        let before = self.files.remove(name);
+        let is_early = before.as_ref().is_none_or(|file| file.stage != Stage::Outstanding);
+        if is_early || self.awaited.contains(name) {
             self.settling.insert(name.to_owned());
         }
-        let before = self.files.remove(name);
-        if before.as_ref().is_none_or(|file| file.stage != Stage::Outstanding) {
+        if is_early {
             let directory = before.and_then(|file| file.directory);
             let file = File { stage: Stage::EndedEarly, since: now, directory, seen: Seen::default() };
             self.files.insert(name.to_owned(), file);
@@ -298,6 +300,18 @@ mod tests {
         let mut files = Files::default();
         names.iter().for_each(|name| files.recorded(name, at(0)));
         files
+    }
+
+    #[test]
+    fn a_file_that_was_taken_before_its_hand_over_was_on_record_is_settling_until_its_pickup_is() {
+        let mut files = Files::default();
+        files.published("a", "x", at(0));
+        files.taken("a", at(0));
+        files.recorded("a", at(1));
+        files.await_result("a", true);
+        assert!(files.is_settling("a"), "a result that comes now must not overtake the pickup");
+        files.forget("a");
+        assert!(!files.is_settling("a"));
     }
 
     #[test]
