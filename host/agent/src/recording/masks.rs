@@ -170,21 +170,58 @@ fn forms(text: &str) -> Vec<(Vec<u8>, Reach)> {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     forms.push((hex.to_uppercase().into_bytes(), Reach::Hex));
     forms.push((hex.into_bytes(), Reach::Hex));
-    let percent = |space: &str| -> String {
-        let escaped = |byte: u8| match byte {
-            b' ' => space.to_owned(),
-            b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        };
-        text.bytes().map(escaped).collect()
-    };
+    let mut escaped = Vec::new();
+    for (kept, space) in URL_ESCAPES {
+        escaped.push(in_url(text, kept, space, false));
+        escaped.push(in_url(text, kept, space, true));
+    }
     let in_json = Value::from(text).to_string();
     let in_json = in_json[1..in_json.len() - 1].to_owned();
-    let escaped = [percent("%20"), percent("+"), in_json.replace('/', "\\/"), in_json];
+    escaped.extend([in_json.replace('/', "\\/"), in_ascii_json(&in_json), in_json, in_xml(text)]);
     let others = escaped.into_iter().filter(|form| form != text);
     forms.extend(others.map(|form| (form.into_bytes(), Reach::Itself)));
     forms
+}
+
+/// Which marks common libraries leave as they are in a URL or a form, and what they make of a space: RFC 3986 with both
+/// spaces, JavaScript's `encodeURIComponent` and `encodeURI`, Python's `quote` and `quote_plus`, and forms by the URL standard.
+const URL_ESCAPES: [(&str, &str); 6] = [
+    ("-._~", "%20"),
+    ("-._~", "+"),
+    ("-_.!~*'()", "%20"),
+    ("-._~/", "%20"),
+    ("*-._", "+"),
+    ("-_.!~*'();,/?:@&=+$#", "%20"),
+];
+
+/// A text as it stands in a URL.
+fn in_url(text: &str, kept: &str, space: &str, lower: bool) -> String {
+    let escaped = |byte: u8| match byte {
+        b' ' => space.to_owned(),
+        _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => char::from(byte).to_string(),
+        _ if lower => format!("%{byte:02x}"),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escaped).collect()
+}
+
+/// What is JSON already, in ASCII alone: Python writes it so.
+fn in_ascii_json(text: &str) -> String {
+    let mut units = [0; 2];
+    let mut ascii = String::new();
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            ascii.push(letter);
+        } else {
+            letter.encode_utf16(&mut units).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    ascii
+}
+
+/// A text as it stands in XML.
+fn in_xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -198,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_in_every_form_that_agents_give_it() {
-        let masks = masks(&[("key", "pa\"ss wörd+1"), ("pem", "-----BEGIN\nMIIabcdef\n")]);
+        let masks =
+            masks(&[("key", "pa\"ss wörd+1"), ("pem", "-----BEGIN\nMIIabcdef\n"), ("token", "a/b!+c=")]);
         let basic = base64::encode("user:pa\"ss wörd+1".as_bytes());
         let hex: String = "pa\"ss wörd+1".bytes().map(|byte| format!("{byte:02X}")).collect();
         for (text, expected) in [
@@ -206,6 +244,11 @@ mod tests {
             (r#"{"p":"pa\"ss wörd+1"}"#, r#"{"p":"(secret key)"}"#),
             ("p=pa%22ss%20w%C3%B6rd%2B1&", "p=(secret key)&"),
             ("p=pa%22ss+w%C3%B6rd%2B1&", "p=(secret key)&"),
+            ("p=pa%22ss%20w%c3%b6rd%2b1&", "p=(secret key)&"),
+            (r#"{"p":"pa\"ss w\u00f6rd+1"}"#, r#"{"p":"(secret key)"}"#),
+            ("<p>pa&quot;ss wörd+1</p>", "<p>(secret key)</p>"),
+            ("?t=a%2Fb!%2Bc%3D", "?t=(secret token)"),
+            ("?t=a/b%21%2Bc%3D", "?t=(secret token)"),
             (&format!("Basic {basic}, more"), "Basic (secret key), more"),
             (&format!("id {hex}."), "id (secret key)."),
             ("a MIIabcdef z", "a (secret pem) z"),
