@@ -103,7 +103,8 @@ fn run_script(project: &Project, tools: &Tools) -> Result<(), BuildFault> {
     let script = project.folder.join(SCRIPT);
     // Standard output is for the answer of this program.
     let errors = io::stderr().as_fd().try_clone_to_owned().map_err(failed(&script))?;
-    let status = Command::new("sh")
+    // By its usual place: PATH is for the tools of the script.
+    let status = Command::new("/bin/sh")
         .arg(SCRIPT)
         .current_dir(&project.folder)
         .env("NAME", &project.name)
